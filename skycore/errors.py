@@ -1,0 +1,132 @@
+"""The one tree of errors.
+
+    SkycoreError
+     ├─ ConfigurationError          wrong YAML or environment; carries every problem found
+     ├─ GremlinError                a query that cannot be answered; carries its position
+     │   ├─ GremlinSyntaxError
+     │   └─ GremlinExecutionError
+     ├─ PluginError                 a plugin that is absent, cannot be imported, or broke its contract
+     │   ├─ PluginNotInstalled
+     │   ├─ PluginImportFailed
+     │   ├─ PluginSettingsInvalid
+     │   └─ HandleClosed            a call through the handle of a plugin that was stopped
+     ├─ ClaimError                  a probe said something that cannot be an element
+     ├─ StorageError
+     │   └─ HistoryUnavailable      no store, or one without history
+     ├─ LinkError                   the agent-analyzer link met something outside its protocol
+     └─ ListenRefused               an address that would be open to others without protection
+
+Every message says what was wrong, where, and what to do about it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+
+
+class SkycoreError(Exception):
+    """Base of every error that Skycore raises on purpose."""
+
+
+@attrs.frozen
+class Problem:
+    """One thing that is wrong in the configuration.
+
+    ``file`` is a path, ``<stdin>`` or ``environment``; ``line`` and ``column`` count from 1 (0: unknown);
+    ``key`` is the dotted key path (for the environment: the variable's name).
+    """
+
+    file: str
+    line: int
+    column: int
+    key: str
+    message: str
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+        return f"{place}: {self.key}: {self.message}" if self.key else f"{place}: {self.message}"
+
+
+class ConfigurationError(SkycoreError):
+    """The configuration is wrong; ``problems`` lists everything that is, in order of file and line."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class GremlinError(SkycoreError):
+    """A query that cannot be answered.
+
+    ``message`` keeps the wording that Skydive's clients know; ``offset`` is the place in ``query``
+    (in characters from 0; None when the error belongs to no place).  ``str()`` adds line, column,
+    the line of the query and a caret.
+    """
+
+    def __init__(self, message: str, query: str = "", offset: int | None = None) -> None:
+        self.message = message
+        self.query = query
+        self.offset = offset
+        super().__init__(message)
+
+    def __str__(self) -> str:
+        if self.offset is None or not self.query:
+            return self.message
+        offset = min(self.offset, len(self.query))
+        start = self.query.rfind("\n", 0, offset) + 1
+        end = self.query.find("\n", offset)
+        text = self.query[start : len(self.query) if end < 0 else end]
+        line = self.query.count("\n", 0, offset) + 1
+        column = offset - start + 1
+        caret = "".join("\t" if char == "\t" else " " for char in text[: column - 1]) + "^"
+        return f"{self.message}\nline {line}, column {column}\n{text}\n{caret}"
+
+
+class GremlinSyntaxError(GremlinError):
+    """The text is not a query of our language."""
+
+
+class GremlinExecutionError(GremlinError):
+    """The query is well formed but cannot be carried out."""
+
+
+class PluginError(SkycoreError):
+    """A plugin that is absent, cannot be imported, or broke its contract."""
+
+
+class PluginNotInstalled(PluginError):
+    """The configuration names a plugin that no installed package offers."""
+
+
+class PluginImportFailed(PluginError):
+    """The plugin's module raised while it was imported."""
+
+
+class PluginSettingsInvalid(PluginError):
+    """The plugin's section of the configuration does not fit its ``Settings``."""
+
+
+class HandleClosed(PluginError):
+    """A call through the handle of a plugin that was stopped; nothing was changed."""
+
+
+class ClaimError(SkycoreError):
+    """A probe said something that cannot be an element (wrong key, metadata that is no JSON object, …)."""
+
+
+class StorageError(SkycoreError):
+    """The store could not be read or written."""
+
+
+class HistoryUnavailable(StorageError):
+    """The graph in the past was asked for, and no store with history is configured."""
+
+
+class LinkError(SkycoreError):
+    """The link between agent and analyzer met something outside its protocol."""
+
+
+class ListenRefused(SkycoreError):
+    """Listening there would be open to others without protection."""

@@ -1,0 +1,112 @@
+"""Elements of the graph: immutable revisions of nodes and edges, and their JSON form.
+
+A revision is a value.  Its JSON is encoded once, when the revision is made, and the same bytes go to
+queries, subscribers, the store and the link.  The field order is fixed and ``Metadata`` stands last, so
+that the metadata's own bytes can be cut out without decoding.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+from skycore.errors import ClaimError
+
+Kind: TypeAlias = Literal["node", "edge"]
+
+_encode_metadata = msgspec.json.Encoder(order="deterministic").encode
+_quote = msgspec.json.Encoder().encode
+_decode_object = msgspec.json.Decoder(dict[str, Any]).decode
+_decode_parts = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+class Revision(msgspec.Struct, frozen=True, gc=False):
+    """One element at one revision.
+
+    Times are milliseconds since the epoch, of the clock of the host that made the element.
+    ``revision`` counts changes of the element as the serving process has seen them and grows for ever.
+    ``deleted_at`` is None while the element lives; a revision that has it is a *tombstone*.
+    ``parent`` and ``child`` are IDs of nodes, and None for nodes.
+    ``born`` is the place in the change log of the first revision of this life of the element.
+    ``owners`` names the claimants with an owning claim, sorted.
+    """
+
+    id: str
+    json: bytes
+    metadata_start: int
+    revision: int
+    host: str
+    origin: str
+    created_at: int
+    updated_at: int
+    deleted_at: int | None
+    parent: str | None
+    child: str | None
+    born: int
+    owners: tuple[str, ...]
+
+    @property
+    def kind(self) -> Kind:
+        return "node" if self.parent is None else "edge"
+
+    @property
+    def metadata_json(self) -> bytes:
+        """The metadata as canonical JSON (one object)."""
+        return self.json[self.metadata_start : -1]
+
+    def metadata(self) -> dict[str, Any]:
+        """The metadata decoded; a new dict at each call."""
+        return _decode_object(self.metadata_json)
+
+
+def build_revision(
+    *,
+    id: str,
+    metadata: bytes,
+    revision: int,
+    host: str,
+    origin: str,
+    created_at: int,
+    updated_at: int,
+    deleted_at: int | None = None,
+    parent: str | None = None,
+    child: str | None = None,
+    born: int = 0,
+    owners: tuple[str, ...] = (),
+) -> Revision:
+    """Make a revision and encode it; ``metadata`` is one JSON object in canonical form."""
+    head = (
+        f'{{"ID":{_quote(id).decode()},"Host":{_quote(host).decode()},"Origin":{_quote(origin).decode()},'
+        f'"CreatedAt":{created_at},"UpdatedAt":{updated_at},'
+        f'"DeletedAt":{"null" if deleted_at is None else deleted_at},"Revision":{revision},'
+    )
+    if parent is not None and child is not None:
+        head += f'"Parent":{_quote(parent).decode()},"Child":{_quote(child).decode()},'
+    start = head.encode() + b'"Metadata":'
+    return Revision(
+        id, start + metadata + b"}", len(start), revision, host, origin, created_at, updated_at, deleted_at,
+        parent, child, born, owners,
+    )  # fmt: skip
+
+
+def canonical_metadata(metadata: dict[str, Any]) -> bytes:
+    """Encode metadata as canonical JSON: keys sorted, no white space, UTF-8.
+
+    Raises ClaimError for what is no JSON object: other key types, unknown value types, integers outside
+    −2⁶³…2⁶⁴−1, strings with lone surrogates.
+    """
+    try:
+        return _encode_metadata(metadata)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise ClaimError(f"metadata cannot be written as JSON: {error}") from error
+
+
+def metadata_parts(metadata: bytes) -> dict[str, bytes]:
+    """Cut a JSON object into its top-level keys and the bytes of their values, without decoding these."""
+    return {key: bytes(raw) for key, raw in _decode_parts(metadata).items()}
+
+
+def join_parts(parts: dict[str, bytes]) -> bytes:
+    """Build a canonical JSON object from its top-level keys; the reverse of metadata_parts."""
+    return b"{" + b",".join(_quote(key) + b":" + parts[key] for key in sorted(parts)) + b"}"

@@ -1,0 +1,55 @@
+"""Identifiers: which text names an element, and the IDs and TIDs derived from it.
+
+The same UUIDv5 derivation as Skydive's (RFC 4122, namespace OID), so that IDs are the same on every run
+while the thing is the same.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from uuid import NAMESPACE_OID, uuid5
+
+import attrs
+
+
+@attrs.frozen
+class Key:
+    """The name of one node on one host: what kind of thing, and which one.
+
+    ``kind`` is a word of the probe's choice (``interface``, ``netns``, ``container`` …); ``value`` is unique
+    within (host, kind) for as long as the thing exists, and never reused for another thing.
+    """
+
+    kind: str
+    value: str
+
+
+@lru_cache(maxsize=16384)
+def uuid_of(text: str) -> str:
+    """UUIDv5 of a text in the namespace OID."""
+    return str(uuid5(NAMESPACE_OID, text))
+
+
+def node_id(host_id: str, key: Key) -> str:
+    """ID of a node: UUIDv5(OID, host_id/kind/value)."""
+    return uuid_of(f"{host_id}/{key.kind}/{key.value}")
+
+
+def edge_id(parent_id: str, child_id: str, relation_type: str) -> str:
+    """ID of an edge: UUIDv5(OID, parent ID + child ID + RelationType), no separator."""
+    return uuid_of(parent_id + child_id + relation_type)
+
+
+def host_key(host_id: str) -> Key:
+    """The host's own node."""
+    return Key("host", host_id)
+
+
+def netns_key(boot_id: str, cookie: int) -> Key:
+    """A network namespace, by the kernel's cookie, which is never reused within one boot."""
+    return Key("netns", f"{boot_id}/{cookie}")
+
+
+def interface_key(boot_id: str, cookie: int, ifindex: int) -> Key:
+    """An interface: a rename keeps it, a move to another namespace makes a new one."""
+    return Key("interface", f"{boot_id}/{cookie}/{ifindex}")
