@@ -13,7 +13,11 @@
      ├─ ClaimError                  a probe said something that cannot be an element
      ├─ StorageError
      │   └─ HistoryUnavailable      no store, or one without history
+     ├─ ClientError                 a request to an analyzer or agent that got no usable answer
+     │   └─ RequestRefused          the answer was an error; carries the HTTP status and the server's text
      ├─ LinkError                   the agent-analyzer link met something outside its protocol
+     ├─ Refusal                     a request that the server does not serve; carries HTTP status and text
+     ├─ WebSocketClosed             the WebSocket is closed; carries code and reason
      └─ ListenRefused               an address that would be open to others without protection
 
 Every message says what was wrong, where, and what to do about it.
@@ -124,8 +128,47 @@ class HistoryUnavailable(StorageError):
     """The graph in the past was asked for, and no store with history is configured."""
 
 
+class ClientError(SkycoreError):
+    """A request to an analyzer or agent that got no usable answer."""
+
+
+class RequestRefused(ClientError):
+    """The server answered with an error; ``text`` is what it said, ``status`` the HTTP status."""
+
+    def __init__(self, status: int, text: str) -> None:
+        self.status = status
+        self.text = text
+        super().__init__(text)
+
+
 class LinkError(SkycoreError):
     """The link between agent and analyzer met something outside its protocol."""
+
+
+class Refusal(SkycoreError):
+    """A request that the server does not serve, answered with ``status`` and ``text`` (text/plain).
+
+    ``headers`` are added to the answer, e.g. ``(("WWW-Authenticate", "Basic"),)``.
+    """
+
+    def __init__(self, status: int, text: str, headers: Sequence[tuple[str, str]] = ()) -> None:
+        self.status = status
+        self.text = text
+        self.headers = tuple(headers)
+        super().__init__(f"{status} {text}")
+
+
+class WebSocketClosed(SkycoreError):
+    """The WebSocket is closed; nothing can be sent or received any more.
+
+    ``code`` is a close code of RFC 6455, section 7.4.1, among them 1005 (closed without a code) and 1006 (the
+    connection broke, or was given up by us, without a closing handshake).
+    """
+
+    def __init__(self, code: int, reason: str = "") -> None:
+        self.code = code
+        self.reason = reason
+        super().__init__(f"WebSocket closed with code {code}: {reason}" if reason else f"WebSocket closed with {code}")
 
 
 class ListenRefused(SkycoreError):

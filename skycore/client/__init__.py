@@ -1,0 +1,5 @@
+"""A small client of the REST API, for the command line and for scripts."""
+
+from skycore.client.http import Client
+
+__all__ = ["Client"]

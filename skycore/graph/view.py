@@ -8,22 +8,12 @@ reader does not give up control to the event loop.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
-from skycore.filter import Filter
+from skycore.filter import MISSING, Filter
 from skycore.graph.element import Kind, Revision
 
-
-class _Missing:
-    def __repr__(self) -> str:
-        return "MISSING"
-
-    def __bool__(self) -> bool:
-        return False
-
-
-MISSING: Final = _Missing()
-"""Stands for the value of a key that an element does not have."""
+__all__ = ["MISSING", "GraphView", "HistoryReader"]
 
 
 class GraphView(Protocol):

@@ -194,7 +194,8 @@ class ProbeHost(Protocol):
         """Keep the plugin ``name`` running inside a namespace for as long as someone holds it.
 
         Idempotent per (plugin, namespace) and counted over its callers: two holders share one sub-probe, which
-        ends when both have released it.  A plugin that is not installed or not enabled is no error; the hold is then empty.
+        ends when both have released it.  A plugin that is not installed or not enabled is no error; the hold is
+        then empty.
         """
         ...
 

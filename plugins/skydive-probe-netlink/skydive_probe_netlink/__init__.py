@@ -1,0 +1,5 @@
+"""Skycore agent probe: the interfaces of a network namespace, as rtnetlink tells them."""
+
+from skydive_probe_netlink.probe import NetlinkProbe
+
+__all__ = ["NetlinkProbe"]

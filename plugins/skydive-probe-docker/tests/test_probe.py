@@ -1,0 +1,305 @@
+"""The probe over a real graph, against a real daemon in a fake host."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from skydive_probe_docker import client as client_module
+from skydive_probe_docker import probe as probe_module
+
+from skycore.testing import ProbeLab, run_probes
+from skycore.testing.dockerd import Dockerd
+
+
+def _settings(dockerd: Dockerd) -> dict[str, Any]:
+    """The probe runs in this process, outside the fake host, so it looks in through /proc."""
+    return {
+        "url": f"unix://{dockerd.socket}",
+        "proc_path": dockerd.host.proc_path,
+        "netns": {"run_path": dockerd.host.path("/run/docker/netns")},
+    }
+
+
+def _one(lab: ProbeLab, **wanted: Any) -> Callable[[], dict[str, Any] | None]:
+    def find() -> dict[str, Any] | None:
+        found = lab.nodes(**wanted)
+        return found[0] if len(found) == 1 else None
+
+    return find
+
+
+def _owner(lab: ProbeLab, node: dict[str, Any]) -> str | None:
+    owners = [edge["@Parent"] for edge in lab.edges(RelationType="ownership") if edge["@Child"] == node["@ID"]]
+    assert len(owners) <= 1
+    return owners[0] if owners else None
+
+
+def _host_id(lab: ProbeLab) -> str:
+    (host,) = lab.nodes(Type="host")
+    return str(host["@ID"])
+
+
+def _elements(lab: ProbeLab) -> set[str]:
+    return {*lab.graph.nodes, *lab.graph.edges}
+
+
+def _stale(lab: ProbeLab) -> str | None:
+    """Why the docker probe's elements are stale."""
+    stale = lab.graph.stale.get((lab.graph.origin, "docker"))
+    return stale.reason if stale else None
+
+
+async def _inspect(dockerd: Dockerd, name: str, format: str) -> str:
+    return await dockerd.adocker("inspect", "--format", format, name)
+
+
+async def test_a_container_that_runs_already(dockerd: Dockerd) -> None:
+    id = await dockerd.acontainer("web", "--label", "com.example.role=front")
+    async with run_probes({"docker": _settings(dockerd)}, namespace=dockerd.host.netns_path) as lab:
+        container = await lab.until(_one(lab, Type="container"))
+        assert container["Name"] == "web"
+        assert container["Manager"] == "docker"
+        assert container["Container"]["ID"] == id
+        assert container["Container"]["Status"] == "running"
+        assert container["Container"]["Labels"] == {"com": {"example": {"role": "front"}}}
+        (netns,) = lab.nodes(Type="netns")
+        pid = await _inspect(dockerd, "web", "{{.State.Pid}}")
+        assert os.stat(netns["Path"]).st_ino == os.stat(f"{dockerd.host.proc_path}/{pid}/ns/net").st_ino
+        assert netns["Path"].startswith(dockerd.host.path("/run/docker/netns"))
+        assert netns["Inode"] == os.stat(netns["Path"]).st_ino
+        assert (netns["Name"], netns["Manager"]) == ("web", "docker")
+        assert netns["TID"]
+        assert container["TID"]
+        assert _owner(lab, container) == netns["@ID"]
+        assert _owner(lab, netns) == _host_id(lab)
+        assert lab.report("docker").fields["containers"] == 1
+
+
+async def test_the_life_of_a_container(dockerd: Dockerd) -> None:
+    async with run_probes({"docker": _settings(dockerd)}, namespace=dockerd.host.netns_path) as lab:
+        empty = _elements(lab)
+        await dockerd.acontainer("web")
+        container = await lab.until(_one(lab, Type="container", Name="web"))
+        before = _elements(lab)
+
+        await dockerd.adocker("network", "create", "second")
+        await dockerd.adocker("network", "connect", "second", "web")
+        await dockerd.adocker("pause", "web")
+        await lab.until(_one(lab, Name="web", Container__Status="paused"))
+        await dockerd.adocker("unpause", "web")
+        await lab.until(_one(lab, Name="web", Container__Status="running"))
+        await dockerd.adocker("rename", "web", "shop")
+        renamed = await lab.until(_one(lab, Type="container", Name="shop"))
+        assert renamed["@ID"] == container["@ID"]
+        await lab.until(_one(lab, Type="netns", Name="shop"))
+        assert _elements(lab) == before
+
+        await dockerd.adocker("stop", "--time", "0", "shop")
+        await lab.until(lambda: _elements(lab) == empty)
+        await dockerd.adocker("start", "shop")
+        again = await lab.until(_one(lab, Type="container", Name="shop"))
+        assert again["@ID"] == container["@ID"]
+        await dockerd.adocker("restart", "--time", "0", "shop")
+        pid = await _inspect(dockerd, "shop", "{{.State.Pid}}")
+        await lab.until(_one(lab, Type="container", Container__InitProcessPID=int(pid)))
+        assert len(lab.nodes(Type="netns")) == 1
+        await dockerd.adocker("rm", "--force", "shop")
+        await lab.until(lambda: _elements(lab) == empty)
+
+
+async def test_containers_that_share_a_namespace_share_its_node(dockerd: Dockerd) -> None:
+    async with run_probes({"docker": _settings(dockerd)}, namespace=dockerd.host.netns_path) as lab:
+        await dockerd.acontainer("zebra")
+        await lab.until(_one(lab, Type="container"))
+        await dockerd.acontainer("aardvark", "--network", "container:zebra")
+        second = await lab.until(_one(lab, Type="container", Name="aardvark"))
+        (netns,) = lab.nodes(Type="netns")
+        assert netns["Name"] == "zebra"
+        assert _owner(lab, second) == netns["@ID"]
+
+        await dockerd.adocker("rm", "--force", "zebra")
+        await lab.until(lambda: not lab.nodes(Type="container", Name="zebra"))
+        kept = await lab.until(_one(lab, Type="netns", Name="aardvark"))
+        assert kept["@ID"] == netns["@ID"]
+        assert _owner(lab, second) == netns["@ID"]
+        assert os.stat(kept["Path"]).st_ino == netns["Inode"]
+        await dockerd.adocker("rm", "--force", "aardvark")
+        await lab.until(lambda: not lab.nodes(Type="netns"))
+
+
+async def test_a_container_in_the_hosts_namespace_is_the_hosts(dockerd: Dockerd) -> None:
+    async with run_probes({"docker": _settings(dockerd)}, namespace=dockerd.host.netns_path) as lab:
+        await dockerd.acontainer("hostly", "--network", "host")
+        container = await lab.until(_one(lab, Type="container"))
+        assert _owner(lab, container) == _host_id(lab)
+        assert not lab.nodes(Type="netns")
+
+
+async def test_a_container_whose_process_cannot_be_seen_is_still_shown(dockerd: Dockerd, tmp_path: Path) -> None:
+    settings = {**_settings(dockerd), "proc_path": str(tmp_path)}
+    await dockerd.acontainer("web")
+    async with run_probes({"docker": settings}, namespace=dockerd.host.netns_path) as lab:
+        container = await lab.until(_one(lab, Type="container"))
+        assert _owner(lab, container) == _host_id(lab)
+        assert "proc_path" in lab.report("docker").fields["unseen"]
+        await dockerd.adocker("rm", "--force", "web")
+        await lab.until(lambda: not lab.nodes(Type="container"))
+        assert "unseen" not in lab.report("docker").fields
+
+
+async def test_hostile_labels(dockerd: Dockerd) -> None:
+    labels = ["a=1", "a.b=2", 'q="\\\n\t\x01', "x" * 5000 + "=y", "." * 3000 + "=deep", "big=" + "v" * 100_000]
+    options = [part for label in labels for part in ("--label", label)]
+    async with run_probes({"docker": _settings(dockerd)}, namespace=dockerd.host.netns_path) as lab:
+        await dockerd.acontainer("hostile", *options)
+        container = await lab.until(_one(lab, Type="container"))
+        found = container["Container"]["Labels"]
+        assert (found["a"], found["a.b"], found["q"]) == ("1", "2", '"\\\n\t\x01')
+        assert len(found["big"]) == 100_000
+        assert lab.report("docker").restarts == 0
+
+
+async def test_a_killed_daemon_makes_stale_and_changes_nothing(dockerd: Dockerd) -> None:
+    await dockerd.acontainer("web")
+    await dockerd.acontainer("sidecar", "--network", "container:web")
+    async with run_probes({"docker": _settings(dockerd)}, namespace=dockerd.host.netns_path) as lab:
+        await lab.until(lambda: len(lab.nodes(Type="container")) == 2)
+        before, log_end = _elements(lab), lab.graph.log.end
+        await trio.to_thread.run_sync(dockerd.kill9)
+        assert await lab.until(lambda: _stale(lab))
+        assert lab.report("docker").fields["error"]
+        assert _elements(lab) == before
+        await trio.to_thread.run_sync(dockerd.restart)
+        await lab.until(lambda: _stale(lab) is None, timeout=10)
+        assert _elements(lab) == before
+        assert lab.graph.log.end == log_end
+        assert "error" not in lab.report("docker").fields
+        await dockerd.adocker("rm", "--force", "sidecar")
+        await lab.until(_one(lab, Type="container", Name="web"))
+
+
+async def test_what_happened_while_the_daemon_was_lost_shows_afterwards(dockerd: Dockerd) -> None:
+    await dockerd.acontainer("stays")
+    await dockerd.acontainer("goes")
+    pid = int(await _inspect(dockerd, "goes", "{{.State.Pid}}"))
+    async with run_probes({"docker": _settings(dockerd)}, namespace=dockerd.host.netns_path) as lab:
+        await lab.until(lambda: len(lab.nodes(Type="container")) == 2)
+        await trio.to_thread.run_sync(dockerd.kill9)
+        await lab.until(lambda: _stale(lab))
+        await dockerd.host.arun("kill", "-9", str(pid))
+        assert len(lab.nodes(Type="container")) == 2
+        await trio.to_thread.run_sync(dockerd.restart)
+        container = await lab.until(_one(lab, Type="container"), timeout=10)
+        assert container["Name"] == "stays"
+        assert len(lab.nodes(Type="netns")) == 1
+
+
+async def test_a_daemon_that_hangs_is_lost_until_it_answers(dockerd: Dockerd, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr(probe_module, "HEARTBEAT_SECONDS", 0.1)
+    await dockerd.acontainer("web")
+    async with run_probes({"docker": _settings(dockerd)}, namespace=dockerd.host.netns_path) as lab:
+        await lab.until(_one(lab, Type="container"))
+        dockerd.freeze()
+        try:
+            reason = await lab.until(lambda: _stale(lab))
+        finally:
+            dockerd.thaw()
+        assert "no answer within" in str(reason)
+        await lab.until(lambda: _stale(lab) is None, timeout=10)
+        assert lab.nodes(Type="container", Name="web")
+
+
+async def test_a_daemon_that_comes_later(dockerd: Dockerd) -> None:
+    await trio.to_thread.run_sync(dockerd.kill9)
+    async with run_probes({"docker": _settings(dockerd)}, namespace=dockerd.host.netns_path, started=0.3) as lab:
+        assert lab.report("docker").state == "starting"
+        assert await lab.until(lambda: _stale(lab))
+        await trio.to_thread.run_sync(dockerd.restart)
+        await lab.until(lambda: lab.report("docker").state == "running", timeout=10)
+        await dockerd.acontainer("web")
+        await lab.until(_one(lab, Type="container"))
+
+
+async def test_containers_that_start_during_the_first_inventory_are_not_missed(dockerd: Dockerd) -> None:
+    async with trio.open_nursery() as nursery:
+        for number in range(1, 7):
+            nursery.start_soon(dockerd.acontainer, f"c{number}", "--network", "none")
+        async with run_probes({"docker": _settings(dockerd)}, namespace=dockerd.host.netns_path) as lab:
+            await lab.until(lambda: len(lab.nodes(Type="container")) == 6, timeout=10)
+            assert len(lab.nodes(Type="netns")) == 6
+            await dockerd.adocker("rm", "--force", "c1", "c2", "c3", "c4", "c5")
+            await lab.until(_one(lab, Type="container", Name="c6"))
+            assert len(lab.nodes(Type="netns")) == 1
+
+
+async def test_a_daemon_that_talks_nonsense_is_named_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe_module, "LONGEST_PAUSE", 0.01)
+    asked = 0
+
+    async def serve(task_status: trio.TaskStatus[None]) -> None:
+        nonlocal asked
+        with trio.socket.socket(trio.socket.AF_UNIX) as listener:
+            await listener.bind(str(tmp_path / "s"))
+            listener.listen()
+            task_status.started()
+            while True:
+                connection, _ = await listener.accept()
+                asked += 1
+                with connection:
+                    await connection.recv(4096)
+                    await connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n[1, 2")
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(serve)
+        with structlog.testing.capture_logs() as logs:
+            async with run_probes({"docker": {"url": f"unix://{tmp_path}/s"}}, started=0) as lab:
+                await lab.until(lambda: asked >= 10)
+                report = lab.report("docker")
+                assert "/version answered no JSON" in report.fields["error"]
+                assert (report.state, report.restarts) == ("starting", 0)
+        nursery.cancel_scope.cancel()
+    assert [entry["event"] for entry in logs if entry["log_level"] == "warning"] == [
+        "docker is lost; asking again every few seconds"
+    ]
+
+
+@pytest.mark.parametrize("first", ["docker", "netns"])
+async def test_a_namespace_that_netns_sees_too_is_one_node(dockerd: Dockerd, first: str) -> None:
+    """The same graph in either order of appearance, and of disappearance."""
+    await dockerd.acontainer("web")
+    pid = int(await _inspect(dockerd, "web", "{{.State.Pid}}"))
+    namespace = namespaces.resolve(f"{dockerd.host.proc_path}/{pid}/ns/net")
+    async with run_probes({"docker": _settings(dockerd)}, namespace=dockerd.host.netns_path) as lab:
+        graph = lab.graph
+        id = node_id(graph.host, namespace.key)
+        netns = graph.claimant(
+            "netns", plugin="netns", precedence={key: frozenset({"docker"}) for key in ("Path", "Inode", "Device")}
+        )
+
+        def claim() -> None:
+            netns.put(
+                id,
+                {
+                    "Name": "attached",
+                    "Type": "netns",
+                    "Path": "/run/netns/attached",
+                    "Inode": namespace.inode,
+                    "Device": namespace.device,
+                },
+            )
+
+        await lab.until(_one(lab, Type="container"))
+        if first == "netns":
+            await dockerd.adocker("stop", "--time", "0", "web")
+            await lab.until(lambda: not lab.nodes(Type="container"))
+            await dockerd.adocker("start", "web")
+            # The restarted container has another namespace, which is to be claimed before docker's probe sees it.
+            pid = int(await _inspect(dockerd, "web", "{{.State.Pid}}"))
+        claim()
+        node = await lab.until(_one(lab, Type="netns", Name="web"))

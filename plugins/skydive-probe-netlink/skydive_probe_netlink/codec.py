@@ -1,0 +1,375 @@
+"""rtnetlink messages as bytes and as typed values; no input or output here.
+
+Formats and numbers are those of the kernel's headers, named beside each group: a buffer holds messages
+(struct nlmsghdr), a message a fixed part and attributes (struct nlattr), all in the machine's byte order.
+Whatever the bytes, nothing but DecodeError is raised.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, TypeAlias
+
+import attrs
+
+# linux/netlink.h
+NLM_F_REQUEST: Final = 0x01
+NLM_F_DUMP_INTR: Final = 0x10
+NLM_F_CAPPED: Final = 0x100
+NLM_F_ACK_TLVS: Final = 0x200
+NLM_F_DUMP: Final = 0x300
+NLMSG_NOOP: Final = 1
+NLMSG_ERROR: Final = 2
+NLMSG_DONE: Final = 3
+NLMSG_OVERRUN: Final = 4
+NLA_TYPE_MASK: Final = 0x3FFF
+NLMSGERR_ATTR_MSG: Final = 1
+
+# linux/rtnetlink.h
+RTM_NEWLINK: Final = 16
+RTM_DELLINK: Final = 17
+RTM_GETLINK: Final = 18
+RTM_NEWADDR: Final = 20
+RTM_DELADDR: Final = 21
+RTM_GETADDR: Final = 22
+RTM_NEWNSID: Final = 88
+RTM_DELNSID: Final = 89
+RTM_GETNSID: Final = 90
+RTEXT_FILTER_SKIP_STATS: Final = 1 << 3
+RTNLGRP_LINK: Final = 1
+RTNLGRP_IPV4_IFADDR: Final = 5
+RTNLGRP_IPV6_IFADDR: Final = 9
+RTNLGRP_NSID: Final = 28
+
+# linux/if_link.h
+IFLA_ADDRESS: Final = 1
+IFLA_IFNAME: Final = 3
+IFLA_MTU: Final = 4
+IFLA_LINK: Final = 5
+IFLA_MASTER: Final = 10
+IFLA_OPERSTATE: Final = 16
+IFLA_LINKINFO: Final = 18
+IFLA_STATS64: Final = 23
+IFLA_EXT_MASK: Final = 29
+IFLA_LINK_NETNSID: Final = 37
+IFLA_NEW_NETNSID: Final = 45
+IFLA_NEW_IFINDEX: Final = 49
+IFLA_INFO_KIND: Final = 1
+
+# linux/if_addr.h
+IFA_ADDRESS: Final = 1
+IFA_LOCAL: Final = 2
+IFA_FLAGS: Final = 8
+IFA_F_SECONDARY: Final = 0x01
+
+# linux/net_namespace.h
+NETNSA_NSID: Final = 1
+NETNSA_FD: Final = 3
+NETNSA_NSID_NOT_ASSIGNED: Final = -1
+
+AF_UNSPEC: Final = 0
+AF_INET: Final = 2
+AF_INET6: Final = 10
+
+COUNTERS: Final = 23
+"""How many counters of struct rtnl_link_stats64 (linux/if_link.h) are read, from its start."""
+
+_HEADER = struct.Struct("=IHHII")  # struct nlmsghdr
+_ATTRIBUTE = struct.Struct("=HH")  # struct nlattr
+_LINK = struct.Struct("=BxHiII")  # struct ifinfomsg
+_ADDRESS = struct.Struct("=BBBBI")  # struct ifaddrmsg
+_U32 = struct.Struct("=I")
+_S32 = struct.Struct("=i")
+_COUNTERS = struct.Struct(f"={COUNTERS}Q")
+_RTGENMSG = struct.Struct("=Bxxx")  # struct rtgenmsg, padded
+
+
+class DecodeError(ValueError):
+    """Bytes that are no message of the expected form; the text says what was found where."""
+
+
+@attrs.frozen
+class Frame:
+    """One message before its payload is decoded: the fields of struct nlmsghdr, and what follows."""
+
+    type: int
+    flags: int
+    sequence: int
+    port: int
+    payload: bytes
+
+
+@attrs.frozen
+class Link:
+    """RTM_NEWLINK, or RTM_DELLINK when ``gone``.
+
+    ``name`` and ``address`` are raw; ``mtu`` is None when the message does not carry it, which is so in messages that
+    tell of one aspect only (wireless events).  ``lower`` is IFLA_LINK (0: none), an ifindex in the namespace
+    ``lower_nsid`` (None: the interface's own).  ``new_nsid`` and ``new_index`` say where a ``gone`` link
+    moved.  ``counters`` are the first COUNTERS of IFLA_STATS64, when asked for.
+    """
+
+    gone: bool
+    family: int
+    arphrd: int
+    index: int
+    flags: int
+    name: bytes = b""
+    address: bytes = b""
+    mtu: int | None = None
+    lower: int = 0
+    lower_nsid: int | None = None
+    master: int = 0
+    operstate: int = 0
+    kind: str = ""
+    new_nsid: int | None = None
+    new_index: int = 0
+    counters: tuple[int, ...] | None = attrs.field(default=None, eq=False)
+
+
+@attrs.frozen
+class Address:
+    """RTM_NEWADDR, or RTM_DELADDR when ``gone``.
+
+    ``local`` is the interface's own address, 4 or 16 bytes; ``peer`` the other end's, or the same.
+    """
+
+    gone: bool
+    family: int
+    prefix_length: int
+    flags: int
+    scope: int
+    index: int
+    local: bytes
+    peer: bytes
+
+
+@attrs.frozen
+class NamespaceId:
+    """RTM_NEWNSID, or RTM_DELNSID when ``gone``: the number by which one namespace knows another.
+
+    ``nsid`` is None when the other has no number here.
+    """
+
+    gone: bool
+    nsid: int | None
+
+
+@attrs.frozen
+class Done:
+    """The end of a dump; ``code`` is 0 or an errno."""
+
+    code: int
+
+
+@attrs.frozen
+class Failure:
+    """The kernel's verdict on a request: ``code`` is an errno, 0 for done; ``text`` explains it, or is empty."""
+
+    code: int
+    text: str
+
+
+@attrs.frozen
+class Overrun:
+    """Messages were lost."""
+
+
+Body: TypeAlias = Link | Address | NamespaceId | Done | Failure | Overrun
+
+
+def frames(buffer: bytes) -> Iterator[Frame]:
+    """Cut a received buffer into messages; raises DecodeError at the first that does not fit."""
+    start, size = 0, len(buffer)
+    while start < size:
+        if size - start < _HEADER.size:
+            raise DecodeError(f"{size - start} bytes left at offset {start}, too few for a message header")
+        length, type, flags, sequence, port = _HEADER.unpack_from(buffer, start)
+        if length < _HEADER.size or length > size - start:
+            raise DecodeError(f"message at offset {start} claims {length} bytes of the {size - start} that are left")
+        yield Frame(type, flags, sequence, port, buffer[start + _HEADER.size : start + length])
+        start += _aligned(length)
+
+
+def decode(frame: Frame, *, counters: bool = False) -> Body | None:
+    """The message's content; None for types that are not read here.  Raises DecodeError.
+
+    ``counters``: read IFLA_STATS64 of links too (most readers do not need it, and it is the larger part).
+    """
+    read = _READERS.get(frame.type)
+    if read is None:
+        return None
+    return read(frame, _LINK_AND_COUNTERS if counters else _LINK_ATTRIBUTES)
+
+
+def link_dump_request(sequence: int, *, counters: bool = False) -> bytes:
+    """RTM_GETLINK for all links of the namespace."""
+    mask = 0 if counters else RTEXT_FILTER_SKIP_STATS
+    body = _LINK.pack(AF_UNSPEC, 0, 0, 0, 0) + _attribute(IFLA_EXT_MASK, _U32.pack(mask))
+    return _request(RTM_GETLINK, NLM_F_DUMP, sequence, body)
+
+
+def address_dump_request(sequence: int) -> bytes:
+    """RTM_GETADDR for all addresses, IPv4 and IPv6, of the namespace."""
+    return _request(RTM_GETADDR, NLM_F_DUMP, sequence, _ADDRESS.pack(AF_UNSPEC, 0, 0, 0, 0))
+
+
+def nsid_request(sequence: int, fd: int) -> bytes:
+    """RTM_GETNSID: by which number does the socket's namespace know the one open as ``fd``?"""
+    return _request(RTM_GETNSID, 0, sequence, _RTGENMSG.pack(AF_UNSPEC) + _attribute(NETNSA_FD, _U32.pack(fd)))
+
+
+def _request(type: int, flags: int, sequence: int, body: bytes) -> bytes:
+    return _HEADER.pack(_HEADER.size + len(body), type, NLM_F_REQUEST | flags, sequence, 0) + body
+
+
+def _attribute(type: int, value: bytes) -> bytes:
+    length = _ATTRIBUTE.size + len(value)
+    return _ATTRIBUTE.pack(length, type) + value + bytes(_aligned(length) - length)
+
+
+def _aligned(length: int) -> int:
+    return (length + 3) & ~3
+
+
+_Read: TypeAlias = Callable[[bytes, int, int], Any]
+_Table: TypeAlias = Mapping[int, tuple[str, _Read]]
+
+
+def _read_attributes(table: _Table, payload: bytes, start: int, end: int) -> dict[str, Any]:
+    """The attributes of ``payload[start:end]`` that the table names, by its names; the last of a kind wins."""
+    found: dict[str, Any] = {}
+    unpack = _ATTRIBUTE.unpack_from
+    while end - start >= 4:
+        length, type = unpack(payload, start)
+        if length < 4 or length > end - start:
+            raise DecodeError(f"attribute {type & NLA_TYPE_MASK} claims {length} bytes of the {end - start} left")
+        entry = table.get(type & NLA_TYPE_MASK)
+        if entry is not None:
+            found[entry[0]] = entry[1](payload, start + 4, start + length)
+        start += (length + 3) & ~3
+    return found
+
+
+def _unpack(layout: struct.Struct, payload: bytes, start: int, end: int) -> tuple[Any, ...]:
+    if end - start < layout.size:
+        raise DecodeError(f"{end - start} bytes where {layout.size} were expected")
+    return layout.unpack_from(payload, start)
+
+
+def _u8(payload: bytes, start: int, end: int) -> int:
+    if end <= start:
+        raise DecodeError("an empty attribute where a byte was expected")
+    return payload[start]
+
+
+def _u32(payload: bytes, start: int, end: int) -> int:
+    number: int = _unpack(_U32, payload, start, end)[0]
+    return number
+
+
+def _nsid(payload: bytes, start: int, end: int) -> int | None:
+    number: int = _unpack(_S32, payload, start, end)[0]
+    return None if number == NETNSA_NSID_NOT_ASSIGNED else number
+
+
+def _raw(payload: bytes, start: int, end: int) -> bytes:
+    return payload[start:end]
+
+
+def _name(payload: bytes, start: int, end: int) -> bytes:
+    """A string that ends at its first NUL, or with the attribute."""
+    return payload[start:end].split(b"\0", 1)[0]
+
+
+def _text(payload: bytes, start: int, end: int) -> str:
+    return _name(payload, start, end).decode("utf-8", "backslashreplace")
+
+
+def _counters(payload: bytes, start: int, end: int) -> tuple[int, ...]:
+    return _unpack(_COUNTERS, payload, start, end)
+
+
+def _kind(payload: bytes, start: int, end: int) -> str:
+    kind: str = _read_attributes(_LINKINFO_ATTRIBUTES, payload, start, end).get("kind", "")
+    return kind
+
+
+_LINKINFO_ATTRIBUTES: _Table = {IFLA_INFO_KIND: ("kind", _text)}
+_LINK_ATTRIBUTES: _Table = {
+    IFLA_ADDRESS: ("address", _raw),
+    IFLA_IFNAME: ("name", _name),
+    IFLA_MTU: ("mtu", _u32),
+    IFLA_LINK: ("lower", _u32),
+    IFLA_MASTER: ("master", _u32),
+    IFLA_OPERSTATE: ("operstate", _u8),
+    IFLA_LINKINFO: ("kind", _kind),
+    IFLA_LINK_NETNSID: ("lower_nsid", _nsid),
+    IFLA_NEW_NETNSID: ("new_nsid", _nsid),
+    IFLA_NEW_IFINDEX: ("new_index", _u32),
+}
+_LINK_AND_COUNTERS: _Table = {**_LINK_ATTRIBUTES, IFLA_STATS64: ("counters", _counters)}
+_ADDRESS_ATTRIBUTES: _Table = {IFA_ADDRESS: ("address", _raw), IFA_LOCAL: ("local", _raw), IFA_FLAGS: ("flags", _u32)}
+_NSID_ATTRIBUTES: _Table = {NETNSA_NSID: ("nsid", _nsid)}
+_FAILURE_ATTRIBUTES: _Table = {NLMSGERR_ATTR_MSG: ("text", _text)}
+
+
+def _read_link(frame: Frame, table: _Table) -> Link:
+    payload = frame.payload
+    family, arphrd, index, flags, _change = _unpack(_LINK, payload, 0, len(payload))
+    found = _read_attributes(table, payload, _LINK.size, len(payload))
+    return Link(frame.type == RTM_DELLINK, family, arphrd, index, flags, **found)
+
+
+def _read_address(frame: Frame, _table: _Table) -> Address:
+    payload = frame.payload
+    family, prefix_length, flags, scope, index = _unpack(_ADDRESS, payload, 0, len(payload))
+    found = _read_attributes(_ADDRESS_ATTRIBUTES, payload, _ADDRESS.size, len(payload))
+    # With a point-to-point peer IFA_ADDRESS is the peer's and IFA_LOCAL ours; IPv6 has IFA_LOCAL only then.
+    peer: bytes = found.get("address", b"")
+    local: bytes = found.get("local", peer)
+    size = {AF_INET: 4, AF_INET6: 16}.get(family)
+    if size is not None and (len(local) != size or prefix_length > size * 8):
+        raise DecodeError(f"address of {len(local)} bytes with prefix length {prefix_length} in family {family}")
+    flags = found.get("flags", flags)
+    return Address(frame.type == RTM_DELADDR, family, prefix_length, flags, scope, index, local, peer or local)
+
+
+def _read_nsid(frame: Frame, _table: _Table) -> NamespaceId:
+    found = _read_attributes(_NSID_ATTRIBUTES, frame.payload, _RTGENMSG.size, len(frame.payload))
+    return NamespaceId(frame.type == RTM_DELNSID, found.get("nsid"))
+
+
+def _read_done(frame: Frame, _table: _Table) -> Done:
+    # Kernels may send a bare header; then the dump went well.
+    return Done(-_unpack(_S32, frame.payload, 0, len(frame.payload))[0] if frame.payload else 0)
+
+
+def _read_failure(frame: Frame, _table: _Table) -> Failure:
+    payload = frame.payload
+    (code,) = _unpack(_S32, payload, 0, len(payload))
+    text = ""
+    if frame.flags & NLM_F_ACK_TLVS:
+        # The request follows: its header alone when CAPPED, else all of it.
+        (length, *_) = _unpack(_HEADER, payload, _S32.size, len(payload))
+        start = _S32.size + (_HEADER.size if frame.flags & NLM_F_CAPPED else _aligned(length))
+        text = _read_attributes(_FAILURE_ATTRIBUTES, payload, start, len(payload)).get("text", "")
+    return Failure(-code, text)
+
+
+def _read_overrun(_frame: Frame, _table: _Table) -> Overrun:
+    return Overrun()
+
+
+_READERS: Mapping[int, Callable[[Frame, _Table], Body]] = {
+    RTM_NEWLINK: _read_link,
+    RTM_DELLINK: _read_link,
+    RTM_NEWADDR: _read_address,
+    RTM_DELADDR: _read_address,
+    RTM_NEWNSID: _read_nsid,
+    RTM_DELNSID: _read_nsid,
+    NLMSG_DONE: _read_done,
+    NLMSG_ERROR: _read_failure,
+    NLMSG_OVERRUN: _read_overrun,
+}

@@ -1,0 +1,129 @@
+"""Sockets, against the kernel."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import socket
+import struct
+from collections.abc import Callable
+
+import pytest
+import trio
+from skydive_probe_netlink import codec
+from skydive_probe_netlink.socket import EventSocket, NetlinkError, RequestSocket
+
+from skycore.plugin.namespaces import inside
+from skycore.testing.lab import NamedNetns
+
+LINKS = [codec.RTNLGRP_LINK]
+
+
+def enter(netns: NamedNetns) -> Callable[[Callable[[], socket.socket]], socket.socket]:
+    return lambda call: inside(netns.path, call)
+
+
+def bodies(buffers: list[bytes]) -> list[codec.Body | None]:
+    return [codec.decode(frame, counters=True) for buffer in buffers for frame in codec.frames(buffer)]
+
+
+async def test_a_dump_holds_what_ip_shows(netns: Callable[[], NamedNetns]) -> None:
+    here = netns()
+    for i in range(60):
+        await here.arun("ip", "link", "add", f"bridge{i}", "type", "bridge") if i < 3 else None
+    await here.arun("ip", "link", "set", "lo", "up")
+    with RequestSocket(enter(here)) as requests:
+        dump = await requests.dump(lambda sequence: codec.link_dump_request(sequence, counters=True))
+        addresses = await requests.dump(codec.address_dump_request)
+    links = {body.index: body for body in bodies(dump.buffers) if isinstance(body, codec.Link)}
+    shown = {link["ifindex"]: link for link in json.loads(await here.arun("ip", "-j", "-s", "link"))}
+    assert not dump.interrupted
+    assert {index: link.name.decode() for index, link in links.items()} == {
+        index: link["ifname"] for index, link in shown.items()
+    }
+    for index, link in links.items():
+        counters = shown[index]["stats64"]
+        assert link.counters is not None
+        assert link.counters[:4] == tuple(counters[way][what] for what in ("packets", "bytes") for way in ("rx", "tx"))
+    found = [body.local for body in bodies(addresses.buffers) if isinstance(body, codec.Address)]
+    assert found == [bytes([127, 0, 0, 1]), bytes(15) + b"\1"]
+
+
+async def test_a_large_dump_comes_whole(netns: Callable[[], NamedNetns]) -> None:
+    here = netns()
+    batch = "".join(f"link add v{i} type veth peer name w{i}\n" for i in range(60))
+    await trio.to_thread.run_sync(lambda: batch_run(here, batch))
+    with RequestSocket(enter(here)) as requests:
+        dump = await requests.dump(codec.link_dump_request)
+    assert len(dump.buffers) > 1
+    assert sum(isinstance(body, codec.Link) for body in bodies(dump.buffers)) == 121
+
+
+def batch_run(netns: NamedNetns, batch: str) -> None:
+    descriptor = os.memfd_create("batch")
+    try:
+        os.write(descriptor, batch.encode())
+        netns.run("ip", "-batch", f"/proc/{os.getpid()}/fd/{descriptor}")
+    finally:
+        os.close(descriptor)
+
+
+async def test_a_refused_request_says_why(netns: Callable[[], NamedNetns]) -> None:
+    def strange(sequence: int) -> bytes:
+        # Strict checking refuses a dump with a header field that makes no sense in it.
+        body = struct.pack("=BxHiII", 0, 0, 0, 1, 0)
+        return struct.pack("=IHHII", 16 + len(body), codec.RTM_GETLINK, 0x301, sequence, 0) + body
+
+    with RequestSocket(enter(netns())) as requests:
+        with pytest.raises(NetlinkError, match=r"[Ii]nvalid values in header") as caught:
+            await requests.dump(strange)
+        assert caught.value.errno == errno.EINVAL
+        assert (await requests.dump(codec.link_dump_request)).buffers
+
+
+async def test_numbers_of_namespaces(netns: Callable[[], NamedNetns]) -> None:
+    here, other, unknown = netns(), netns(), netns()
+    await here.arun("ip", "link", "add", "v0", "type", "veth", "peer", "name", "v1", "netns", other.name)
+    (shown,) = json.loads(await here.arun("ip", "-j", "link", "show", "v0"))
+    with RequestSocket(enter(here)) as requests, open(other.path) as one, open(unknown.path) as two, open("/") as no:
+        assert await requests.nsid(one.fileno()) == shown["link_netnsid"]
+        assert await requests.nsid(two.fileno()) is None
+        assert await requests.nsid(no.fileno()) is None
+
+
+async def test_changes_are_heard_from_the_start(netns: Callable[[], NamedNetns]) -> None:
+    here = netns()
+    with EventSocket(enter(here), LINKS) as events:
+        assert events.read().buffers == []
+        await here.arun("ip", "link", "add", "b0", "type", "bridge")
+        with trio.fail_after(5):
+            await events.wait()
+        heard = events.read()
+    names = {body.name for body in bodies(heard.buffers) if isinstance(body, codec.Link)}
+    assert names == {b"b0"}
+    assert not heard.lost
+
+
+async def test_an_overrun_is_told_and_ends(netns: Callable[[], NamedNetns], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("skydive_probe_netlink.socket.RECEIVE_BUFFER", 1024)
+    here = netns()
+    with EventSocket(enter(here), LINKS) as events:
+        batch = "".join(f"link set lo mtu {2000 + i}\n" for i in range(50))
+        await trio.to_thread.run_sync(batch_run, here, batch)
+        assert events.read().lost
+        await here.arun("ip", "link", "set", "lo", "mtu", "3000")
+        heard = events.read()
+        assert [body.mtu for body in bodies(heard.buffers) if isinstance(body, codec.Link)] == [3000]
+        assert not heard.lost
+
+
+async def test_only_the_kernel_is_believed(netns: Callable[[], NamedNetns]) -> None:
+    here = netns()
+    with EventSocket(enter(here), LINKS) as events:
+        port = events._socket.getsockname()[0]
+        with inside(here.path, lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)) as forger:
+            forger.sendto(codec.link_dump_request(1), (port, 0))
+        with trio.fail_after(5):
+            await events.wait()
+        assert events.read().buffers == []

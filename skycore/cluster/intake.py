@@ -1,0 +1,215 @@
+"""The analyzer's end of the agent links: takes entries in, and acknowledges what history has committed."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterable
+
+import attrs
+import structlog
+import trio
+
+from skycore.cluster import messages
+from skycore.cluster.messages import Ack, Changes, Gap, Hello, Refused, Stale, Sync, Welcome
+from skycore.cluster.origin import Origin
+from skycore.errors import LinkError, Refusal, WebSocketClosed
+from skycore.graph.graph import Graph
+from skycore.server.upgrade import UpgradeRequest
+from skycore.server.websocket import KeepAlive, WebSocket
+from skycore.storage.contract import Mark
+from skycore.storage.keeper import HistoryKeeper
+
+log = structlog.get_logger(__name__)
+
+_HELLO_TIME = 10.0
+
+
+@attrs.define(eq=False)
+class AgentLink:
+    """What status shows of one connected agent; ``skew`` is its clock minus ours, in milliseconds."""
+
+    host: str
+    origin: str
+    epoch: int
+    address: str
+    connected_at: int
+    skew: int
+    version: str
+    entries: int = 0
+    revisions: int = 0
+    acknowledged: int = 0
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    ended: trio.Event = attrs.field(factory=trio.Event)
+
+
+class Intake:
+    """All agent links of one analyzer.
+
+    ``run`` is started in a nursery and keeps the deadlines of agents that are away: after ``patience`` seconds
+    their elements are withdrawn.  ``serve`` handles one link.
+    """
+
+    def __init__(
+        self, graph: Graph, keeper: HistoryKeeper, *, token: str | None, patience: float, keep_alive: KeepAlive
+    ) -> None:
+        self._graph = graph
+        self._keeper = keeper
+        self._token = token
+        self._patience = patience
+        self._keep_alive = keep_alive
+        self._origins: dict[str, Origin] = {}
+        self._away: dict[str, float] = {}
+        self._away_changed = trio.Event()
+        self.links: dict[str, AgentLink] = {}
+
+    def restore(self, origins: Iterable[str], marks: dict[tuple[str, int], int]) -> None:
+        """Know the agents that the store knows: what they said is stale until they come back."""
+        applied: dict[str, dict[int, int]] = {origin: {} for origin in origins}
+        for (origin, epoch), seq in marks.items():
+            applied.setdefault(origin, {})[epoch] = seq
+        for origin, epochs in applied.items():
+            self._origins[origin] = Origin(self._graph, origin, epochs)
+            if self._origins[origin].elements:
+                self._leave(origin, "the analyzer was started again")
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Withdraw what belongs to agents that stay away for too long, until cancelled."""
+        task_status.started()
+        while True:
+            self._away_changed = trio.Event()
+            deadline = min(self._away.values(), default=float("inf"))
+            with trio.move_on_at(deadline):
+                await self._away_changed.wait()
+            now = trio.current_time()
+            for name in [name for name, until in self._away.items() if until <= now]:
+                del self._away[name]
+                log.info("agent stays away; its elements are withdrawn", origin=name, after=self._patience)
+                self._origins[name].withdraw()
+
+    async def serve(self, request: UpgradeRequest) -> None:
+        """One link, from before its upgrade to its end (an UpgradeHandler)."""
+        self._authenticate(request)
+        socket = await request.accept(
+            [("X-Host-ID", self._graph.host), ("X-Service-Type", "analyzer")],
+            keep_alive=self._keep_alive,
+            message_size=2 * messages.MAX_ELEMENT,
+        )
+        try:
+            await self._talk(socket, str(request.client or ""))
+        except LinkError as error:
+            log.warning("agent link refused", client=str(request.client or ""), error=str(error))
+            await socket.send(messages.encode(Refused(str(error)[:500])))
+            await socket.close(1008, "see the message before")
+
+    def _authenticate(self, request: UpgradeRequest) -> None:
+        if self._token is None:
+            return
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), self._token.encode()):
+            raise Refusal(
+                401,
+                "the cluster token is missing or wrong; give agent and analyzer the same cluster.token_file",
+                (("WWW-Authenticate", "Bearer"),),
+            )
+
+    async def _talk(self, socket: WebSocket, address: str) -> None:
+        hello = None
+        with trio.move_on_after(_HELLO_TIME):
+            hello = messages.from_agent(await socket.receive())
+        if not isinstance(hello, Hello):
+            raise LinkError(f"the first message of a link is hello, within {_HELLO_TIME:g} s")
+        if hello.schema != messages.SCHEMA:
+            raise LinkError(
+                f"this analyzer speaks schema {messages.SCHEMA}, the agent {hello.schema}; upgrade the older"
+            )
+        if hello.origin == self._graph.origin:
+            raise LinkError(f"the agent has this analyzer's own origin {hello.origin!r}")
+        origin = self._origins.get(hello.origin)
+        if origin is None:
+            origin = self._origins[hello.origin] = Origin(self._graph, hello.origin, {})
+        await self._supersede(hello)
+        now = self._graph.clock()
+        link = AgentLink(hello.host, hello.origin, hello.epoch, address, now, hello.clock - now, hello.version)
+        self.links[hello.origin] = link
+        self._away.pop(hello.origin, None)
+        resume = origin.connected(hello.epoch, hello.stale)
+        log.info("agent connected", origin=hello.origin, epoch=hello.epoch, resume=resume, skew_ms=link.skew)
+        reason = "the link was closed"
+        try:
+            with link.scope:
+                await socket.send(messages.encode(Welcome(messages.SCHEMA, self._graph.host, now, resume)))
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._acknowledge, socket, link, nursery.cancel_scope)
+                    await self._take(socket, origin, link)
+        except WebSocketClosed as error:
+            reason = f"the link was closed: {error.code} {error.reason}".strip()
+        finally:
+            link.ended.set()
+            if self.links.get(hello.origin) is link:
+                del self.links[hello.origin]
+                self._leave(hello.origin, reason)
+                log.info("agent disconnected", origin=hello.origin, reason=reason)
+
+    async def _supersede(self, hello: Hello) -> None:
+        """A newer link of the same agent ends the older one; an older process must not push out a newer one."""
+        rival = self.links.get(hello.origin)
+        if rival is None:
+            return
+        if rival.epoch > hello.epoch:
+            raise LinkError(
+                f"host id {hello.host!r} is in use by a process that was started later, at {rival.address}; "
+                "give each agent a host_id of its own"
+            )
+        log.info("agent connected again; its older link is closed", origin=hello.origin)
+        rival.scope.cancel()
+        await rival.ended.wait()
+
+    def _leave(self, name: str, reason: str) -> None:
+        self._origins[name].lost(reason)
+        self._away[name] = trio.current_time() + self._patience
+        self._away_changed.set()
+
+    async def _take(self, socket: WebSocket, origin: Origin, link: AgentLink) -> None:
+        while True:
+            message = messages.from_agent(await socket.receive())
+            match message:
+                case Changes() | Sync() | Gap():
+                    await self._keeper.room()
+                    result = origin.apply(message)
+                    link.entries += 1
+                    if not isinstance(message, Gap):
+                        link.revisions += len(message.elements)
+                    if result is not None:
+                        self._keeper.put(*result.records)
+                    else:
+                        # Had before: the acknowledgement may have been lost with the older link.
+                        self._keeper.put(Mark(origin.name, message.epoch, message.seq))
+                case Stale():
+                    origin.stale(message)
+                case Hello():
+                    raise LinkError("hello a second time")
+
+    async def _acknowledge(self, socket: WebSocket, link: AgentLink, scope: trio.CancelScope) -> None:
+        """Send one acknowledgement for all that each commit held of this agent."""
+        committed: dict[int, int] = {}
+        news = trio.Event()
+
+        def listen(mark: Mark) -> None:
+            if mark.origin == link.origin:
+                committed[mark.epoch] = max(mark.seq, committed.get(mark.epoch, 0))
+                news.set()
+
+        end = self._keeper.on_commit(listen)
+        try:
+            while True:
+                await news.wait()
+                news = trio.Event()
+                for epoch, seq in sorted(committed.items()):
+                    await socket.send(messages.encode(Ack(epoch, seq)))
+                    link.acknowledged = seq
+                    if committed.get(epoch) == seq:
+                        del committed[epoch]
+        except WebSocketClosed:
+            scope.cancel()
+        finally:
+            end()

@@ -1,0 +1,206 @@
+"""The agent's end of one link: sends the spool's entries in order, and lets go of what is acknowledged."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+
+import attrs
+import structlog
+import trio
+import trio_websocket
+
+from skycore import __version__
+from skycore.cluster import messages
+from skycore.cluster.messages import Ack, Gap, Hello, Refused, Stale, Welcome
+from skycore.cluster.recorder import Recorder
+from skycore.cluster.spool import Lost
+from skycore.config.address import Address
+from skycore.errors import LinkError
+from skycore.graph.graph import Staleness
+
+log = structlog.get_logger(__name__)
+
+_CONNECT_TIME = 10.0
+_FIRST_PAUSE, _LAST_PAUSE = 0.1, 5.0
+_AT_ONCE = 1 << 20
+
+Dial = Callable[[], Awaitable[trio.abc.Stream]]
+"""Opens a stream to the analyzer: over TCP, or in memory when it lives in the same process."""
+
+
+@attrs.define
+class LinkState:
+    """What status shows of one link."""
+
+    analyzer: str
+    connected: bool = False
+    connected_at: int | None = None
+    remote_host: str = ""
+    skew: int = 0
+    sent: int = 0
+    acknowledged: int = 0
+    error: str | None = None
+
+
+class Uplink:
+    """One analyzer, for as long as the agent runs: connects, sends, and connects again.
+
+    ``name`` is the analyzer's address as configured; it names the reader in the spool.  ``ready`` is set when
+    the agent's first inventory is complete, and so its first state may be told.
+    """
+
+    def __init__(self, name: str, dial: Dial, recorder: Recorder, *, ready: trio.Event, token: str | None) -> None:
+        self.state = LinkState(name)
+        self._dial = dial
+        self._recorder = recorder
+        self._reader = recorder.spool.reader(name)
+        self._ready = ready
+        self._token = token
+
+    async def run(self) -> None:
+        """Keep the link until cancelled."""
+        pause = _FIRST_PAUSE
+        while True:
+            reason = "the analyzer closed the link"
+            try:
+                await self._link()
+            except* (OSError, trio.BrokenResourceError, trio_websocket.HandshakeError) as group:
+                reason = _reason(group)
+            except* trio_websocket.ConnectionClosed as group:
+                reason = _reason(group)
+            except* LinkError as group:
+                reason = _reason(group)
+            if self.state.connected:
+                pause = _FIRST_PAUSE
+            if self.state.connected or self.state.error != reason:
+                log.warning("link to the analyzer lost; connecting again", analyzer=self.state.analyzer, error=reason)
+            self.state.connected = False
+            self.state.connected_at = None
+            self.state.error = reason
+            await trio.sleep(pause * random.uniform(0.5, 1.5))
+            pause = min(pause * 2, _LAST_PAUSE)
+
+    async def _link(self) -> None:
+        async with self._websocket() as socket:
+            welcome = await self._greet(socket)
+            self.state.connected = True
+            self.state.connected_at = self._recorder.graph.clock()
+            self.state.remote_host = welcome.host
+            self.state.skew = welcome.clock - self._recorder.graph.clock()
+            self.state.error = None
+            log.info("link to the analyzer is up", analyzer=self.state.analyzer, resume=welcome.resume)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._send, socket, welcome.resume)
+                nursery.start_soon(self._tell_stale, socket)
+                await self._receive(socket)
+                nursery.cancel_scope.cancel()
+
+    @asynccontextmanager
+    async def _websocket(self) -> AsyncIterator[trio_websocket.WebSocketConnection]:
+        headers = [
+            (b"X-Host-ID", self._recorder.graph.host.encode()),
+            (b"X-Client-Type", b"agent"),
+        ]
+        if self._token is not None:
+            headers.append((b"Authorization", b"Bearer " + self._token.encode()))
+        async with trio.open_nursery() as nursery:
+            with trio.move_on_after(_CONNECT_TIME) as scope:
+                stream = await self._dial()
+                socket = await trio_websocket.wrap_client_stream(
+                    nursery, stream, "analyzer", messages.PATH, extra_headers=headers, max_message_size=1 << 20
+                )
+            if scope.cancelled_caught:
+                raise LinkError(f"no connection within {_CONNECT_TIME:g} s")
+            try:
+                yield socket
+            finally:
+                with trio.move_on_after(1, shield=True):
+                    await socket.aclose()
+                nursery.cancel_scope.cancel()
+
+    async def _greet(self, socket: trio_websocket.WebSocketConnection) -> Welcome:
+        graph = self._recorder.graph
+        stale = [_stale(staleness) for staleness in graph.stale.values()]
+        hello = Hello(
+            messages.SCHEMA, graph.host, graph.origin, self._recorder.epoch, graph.clock(), __version__, stale
+        )
+        await socket.send_message(messages.encode(hello))
+        answer = None
+        with trio.move_on_after(_CONNECT_TIME):
+            answer = messages.from_analyzer(await socket.get_message())
+        if isinstance(answer, Refused):
+            raise LinkError(f"the analyzer refused the link: {answer.reason}")
+        if not isinstance(answer, Welcome) or answer.schema != messages.SCHEMA:
+            raise LinkError("the analyzer did not answer hello with a welcome of our schema")
+        return answer
+
+    async def _send(self, socket: trio_websocket.WebSocketConnection, resume: bool) -> None:
+        recorder, reader = self._recorder, self._reader
+        await trio.to_thread.run_sync(reader.rewind)
+        synced = resume
+        while True:
+            before = recorder.written
+            entries = await trio.to_thread.run_sync(partial(reader.read, _AT_ONCE))
+            for entry in entries:
+                if isinstance(entry, Lost):
+                    gap = Gap(entry.epoch, entry.last, entry.start_ms, entry.end_ms, entry.entries)
+                    await socket.send_message(messages.encode(gap))
+                    synced = False
+                else:
+                    await socket.send_message(entry.payload)
+                self.state.sent += 1
+            if not entries:
+                if not synced and self._ready.is_set():
+                    # The spool of earlier epochs is sent: now the state, unless one is on its way.
+                    recorder.want_sync()
+                    synced = True
+                await recorder.grown(before)
+
+    async def _receive(self, socket: trio_websocket.WebSocketConnection) -> None:
+        while True:
+            message = messages.from_analyzer(await socket.get_message())
+            match message:
+                case Ack():
+                    await trio.to_thread.run_sync(self._reader.acknowledge, message.epoch, message.seq)
+                    self.state.acknowledged = message.seq
+                case Refused():
+                    raise LinkError(f"the analyzer ended the link: {message.reason}")
+                case Welcome():
+                    raise LinkError("welcome a second time")
+
+    async def _tell_stale(self, socket: trio_websocket.WebSocketConnection) -> None:
+        cursor = self._recorder.graph.stale_log.cursor()
+        try:
+            while True:
+                await cursor.wait()
+                for staleness in cursor.read().changes:
+                    await socket.send_message(messages.encode(_stale(staleness)))
+        finally:
+            cursor.close()
+
+
+def tcp(address: Address) -> Dial:
+    """A dial over TCP."""
+
+    async def dial() -> trio.abc.Stream:
+        return await trio.open_tcp_stream(address.host, address.port)
+
+    return dial
+
+
+def _stale(staleness: Staleness) -> Stale:
+    return Stale(staleness.claimant, staleness.since, staleness.until, staleness.reason)
+
+
+def _reason(group: BaseExceptionGroup[BaseException]) -> str:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if isinstance(error, trio_websocket.ConnectionRejected):
+        return f"the analyzer answered {error.status_code}: {(error.body or b'').decode(errors='replace').strip()}"
+    if isinstance(error, trio_websocket.ConnectionClosed):
+        return f"the link was closed: {error.reason}"
+    return f"{type(error).__name__}: {error}"

@@ -1,0 +1,125 @@
+"""Claimants: how a probe, an agent's link or a user says what is."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from skycore.errors import ClaimError
+from skycore.graph.claims import Claim
+from skycore.graph.element import canonical_metadata
+from skycore.graph.identity import edge_id
+
+if TYPE_CHECKING:
+    from skycore.graph.graph import Graph
+
+
+@attrs.frozen
+class Withdrawal:
+    """Take back claims: one by its ID, or all of a scope (or of every scope) that ``keep`` does not name."""
+
+    claimant: Claimant
+    id: str | None = None
+    scope: str | None = None
+    keep: Collection[str] | None = None
+    before_generation: int | None = None
+    at: int | None = None
+
+    def ids(self) -> list[str]:
+        if self.id is not None:
+            return [self.id]
+        return [
+            id
+            for id, claim in self.claimant.claims.items()
+            if (self.scope is None or claim.scope == self.scope)
+            and (self.keep is None or id not in self.keep)
+            and (self.before_generation is None or claim.generation < self.before_generation)
+        ]
+
+
+class Claimant:
+    """One who claims: a probe, an agent's link, a user.  Its verbs are those of the plugin contract, by ID.
+
+    A claimant that starts anew (``restart``) keeps what it claimed; the claims of earlier runs are replaced
+    scope by scope by its snapshots, and what is left of them goes at ``settled``.
+    """
+
+    def __init__(self, graph: Graph, name: str, plugin: str) -> None:
+        self.graph = graph
+        self.name = name
+        self.plugin = plugin
+        self.generation = 0
+        self.claims: dict[str, Claim] = {}
+        self._said: set[str] | None = None
+
+    def put(
+        self,
+        id: str,
+        metadata: Mapping[str, Any],
+        *,
+        owning: bool = True,
+        scope: str = "",
+        parent: str | None = None,
+        child: str | None = None,
+    ) -> None:
+        """Claim an element whose ID is known; raises ClaimError when the metadata is no JSON object."""
+        self.say(
+            Claim(
+                self.name, self.plugin, id, owning, canonical_metadata(metadata), scope, self.generation, parent, child
+            )
+        )
+
+    def link(
+        self, parent: str, child: str, relation_type: str, metadata: Mapping[str, Any] | None = None, *, scope: str = ""
+    ) -> None:
+        """Claim an edge between two nodes, by their IDs."""
+        self.put(
+            edge_id(parent, child, relation_type),
+            {**(metadata or {}), "RelationType": relation_type},
+            scope=scope,
+            parent=parent,
+            child=child,
+        )
+
+    def say(self, claim: Claim) -> None:
+        """Make a claim that is ready made."""
+        if self._said is not None:
+            self._said.add(claim.id)
+        self.graph.do(claim)
+
+    def drop(self, id: str, *, at: int | None = None) -> None:
+        """Take a claim back; ``at`` is when that happened (milliseconds since the epoch), if not now."""
+        if self._said is not None:
+            self._said.discard(id)
+        self.graph.do(Withdrawal(self, id=id, at=at))
+
+    @contextmanager
+    def snapshot(self, scope: str = "") -> Iterator[None]:
+        """What is not claimed inside the body is taken back at its end, if it is of this scope."""
+        if self._said is not None:
+            raise ClaimError("a snapshot inside a snapshot: end the first one before beginning another")
+        said: set[str] = set()
+        self._said = said
+        try:
+            with self.graph.transaction():
+                yield
+                self.graph.do(Withdrawal(self, scope=scope, keep=said))
+        finally:
+            self._said = None
+        self.graph.mark_fresh(self.graph.origin, self.name)
+
+    def restart(self) -> None:
+        """A new run begins."""
+        self.generation += 1
+
+    def settled(self) -> None:
+        """The first inventory of this run is complete: what only earlier runs said is taken back."""
+        self.graph.do(Withdrawal(self, before_generation=self.generation))
+
+    def withdraw(self) -> None:
+        """Take everything back, and leave."""
+        self.graph.do(Withdrawal(self))
+        self.graph.mark_fresh(self.graph.origin, self.name)

@@ -1,0 +1,365 @@
+"""The plugin host: which probes run here, with which settings, and what each of them is given."""
+
+from __future__ import annotations
+
+import os
+import types
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import attrs
+import structlog
+import trio
+
+from skycore.errors import PluginError, PluginImportFailed, PluginNotInstalled, PluginSettingsInvalid
+from skycore.graph.claimant import Claimant
+from skycore.graph.graph import Graph
+from skycore.graph.identity import Key, host_key, interface_key, node_id
+from skycore.plugin import discovery, namespaces
+from skycore.plugin.api import Hold, Namespace
+from skycore.plugin.handle import GraphHandle
+from skycore.plugin.supervision import Report, RestartPolicy, Run, Supervisor
+from skycore.plugin.watchdog import Watchdog
+
+T = TypeVar("T")
+log = structlog.get_logger(__name__)
+
+IMPLIED = ("netlink", "netns")
+"""Agent probes that run when they are installed, unless the configuration says ``-name``."""
+
+
+@attrs.frozen
+class Enabled:
+    """What the configuration asks for: a probe's name, and how to make its settings.
+
+    ``settings`` takes the plugin's name, its ``section`` and its ``Settings`` class and returns an instance; it
+    raises ConfigurationError when the section does not fit.
+    """
+
+    names: Sequence[str]
+    settings: Callable[[str, str, type], Any]
+
+
+def wanted(listed: Sequence[str], role: str, implied: Sequence[str] = IMPLIED) -> list[str]:
+    """Names of the probes to run: those listed, and on agents the implied ones; ``-name`` takes one out."""
+    refused = {name[1:] for name in listed if name.startswith("-")}
+    available = discovery.installed(discovery.PROBES)
+    names = [name for name in implied if role == "agent" and name in available]
+    names += [name for name in listed if not name.startswith("-")]
+    return [name for name in dict.fromkeys(names) if name not in refused]
+
+
+@attrs.define(eq=False)
+class _Loaded:
+    name: str
+    plugin: Any
+    settings: Any
+
+
+@attrs.define(eq=False)
+class _Instance:
+    """One running probe: a plugin, in one namespace."""
+
+    loaded: _Loaded
+    name: str
+    root: Key
+    namespace: Namespace
+    claimant: Claimant
+    report: Report
+    supervisor: Supervisor | None = None
+    handle: GraphHandle | None = None
+    holds: list[_Hold] = attrs.field(factory=list)
+    holders: int = 0
+    descriptor: int = -1
+
+
+class _Hold:
+    def __init__(self, host: PluginHost, child: _Instance | None, generation: int) -> None:
+        self._host = host
+        self._child = child
+        self.generation = generation
+
+    def release(self) -> None:
+        child, self._child = self._child, None
+        if child is not None:
+            self._host.let_go(child)
+
+
+class PluginHost:
+    """Runs the enabled probes of one role over one graph.
+
+    ``async with``-less: ``run`` is started in a nursery and goes on until cancelled; ``stop`` stops every
+    probe first and says which are stuck.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        enabled: Enabled,
+        *,
+        role: str,
+        namespace: Namespace | None = None,
+        policy: RestartPolicy | None = None,
+        cache: Path | None = None,
+    ) -> None:
+        self.graph = graph
+        self._enabled = enabled
+        self._role = role
+        self._policy = policy or RestartPolicy()
+        self._cache = cache
+        self._loaded: dict[str, _Loaded] = {}
+        self._failed: list[Report] = []
+        self._instances: list[_Instance] = []
+        self._children: dict[tuple[str, Key], _Instance] = {}
+        self._nursery: trio.Nursery | None = None
+        self._leaving = False
+        self.namespace = namespace or namespaces.resolve(namespaces.OWN)
+        self.root = host_key(graph.host)
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Start the probes and keep them running; started when each has been started or has failed to be."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            nursery.start_soon(Watchdog(self._modules, self._blocked).run)
+            nursery.start_soon(self._keep_joins)
+            for name in self._enabled.names:
+                loaded = self._load(name)
+                if loaded is not None:
+                    self._loaded[name] = loaded
+            for loaded in list(self._loaded.values()):
+                self._start(self._instance(loaded, loaded.name, self.root, self.namespace))
+            task_status.started()
+
+    async def stop(self) -> list[str]:
+        """Stop every probe; returns the names of those that are stuck.
+
+        What they claimed stays: the process is leaving, and its successor will say what has changed.
+        """
+        stuck: list[str] = []
+        self._leaving = True
+
+        async def stop_one(instance: _Instance) -> None:
+            supervisor = instance.supervisor
+            if supervisor is not None:
+                supervisor.cancel()
+                if not await supervisor.stopped():
+                    stuck.append(instance.name)
+
+        with trio.CancelScope(shield=True):
+            async with trio.open_nursery() as nursery:
+                for instance in list(self._instances):
+                    nursery.start_soon(stop_one, instance)
+        return sorted(stuck)
+
+    def reports(self) -> list[Report]:
+        """State of every plugin and sub-probe, by name."""
+        return sorted([*self._failed, *(instance.report for instance in self._instances)], key=lambda r: r.name)
+
+    # ------------------------------------------------------------------ loading
+
+    def _load(self, name: str) -> _Loaded | None:
+        report = Report(name)
+        try:
+            plugin = discovery.load(discovery.PROBES, name, self._cache)
+            if isinstance(plugin, types.ModuleType) or not callable(getattr(plugin, "run", None)):
+                raise PluginImportFailed(f"plugin {name!r} is no class with an async run(); see docs/plugins.md")
+            roles = getattr(plugin, "roles", frozenset({"agent"}))
+            if self._role not in roles:
+                raise PluginError(f"plugin {name!r} is for {', '.join(sorted(roles))}; this is an {self._role}")
+            settings = self._settings(name, plugin)
+        except PluginNotInstalled as error:
+            report.error = str(error)
+        except PluginError as error:
+            report.error = str(error)
+        else:
+            return _Loaded(name, plugin, settings)
+        report.state = "failed"
+        self._failed.append(report)
+        log.error("plugin cannot be started", plugin=name, error=report.error)
+        return None
+
+    def _settings(self, name: str, plugin: Any) -> Any:
+        try:
+            return self._enabled.settings(name, str(getattr(plugin, "section", "")), plugin.Settings)
+        except Exception as error:
+            raise PluginSettingsInvalid(f"settings of plugin {name!r} are wrong: {error}") from error
+
+    # ------------------------------------------------------------------ instances
+
+    def _instance(self, loaded: _Loaded, name: str, root: Key, namespace: Namespace) -> _Instance:
+        claimant = self.graph.claimant(
+            name, plugin=loaded.name, precedence=dict(getattr(loaded.plugin, "precedence", {}) or {})
+        )
+        instance = _Instance(loaded, name, root, namespace, claimant, Report(name))
+        self._instances.append(instance)
+        return instance
+
+    def _start(self, instance: _Instance) -> None:
+        assert self._nursery is not None
+        instance.supervisor = Supervisor(
+            instance.report,
+            begin=partial(self._begin, instance),
+            settled=partial(self._settled, instance),
+            ended=partial(self._ended, instance),
+            policy=self._policy,
+        )
+        self._nursery.start_soon(instance.supervisor.run, name=f"plugin {instance.name}")
+
+    def _begin(self, instance: _Instance) -> Run:
+        instance.claimant.restart()
+        instance.handle = GraphHandle(self.graph, instance.claimant)
+        host = _ProbeHost(self, instance, instance.handle)
+        probe = instance.loaded.plugin(instance.loaded.settings, host)
+        run: Run = probe.run
+        return run
+
+    def _settled(self, instance: _Instance) -> None:
+        instance.report.error = None
+        instance.claimant.settled()
+        generation = instance.claimant.generation
+        for hold in [hold for hold in instance.holds if hold.generation < generation]:
+            instance.holds.remove(hold)
+            hold.release()
+        self.graph.mark_fresh(self.graph.origin, instance.name)
+
+    def _ended(self, instance: _Instance, for_good: bool) -> None:
+        if instance.handle is not None:
+            instance.handle.close()
+        if self._leaving and instance.report.state != "stuck":
+            return
+        if not for_good:
+            self.graph.mark_stale(self.graph.origin, instance.name, instance.report.error or "crashed")
+            return
+        for hold in instance.holds:
+            hold.release()
+        instance.holds.clear()
+        instance.claimant.withdraw()
+        if instance.descriptor >= 0:
+            os.close(instance.descriptor)
+            instance.descriptor = -1
+        if instance.report.state != "stuck" and (instance.loaded.name, instance.root) != (instance.name, self.root):
+            self._instances.remove(instance)
+            self.graph.claimants.pop(instance.name, None)
+
+    # ------------------------------------------------------------------ sub-probes
+
+    def hold_child(self, holder: _Instance, name: str, namespace: Namespace) -> Hold:
+        """Implements ProbeHost.children."""
+        loaded = self._loaded.get(name)
+        generation = holder.claimant.generation
+        if loaded is None or namespace.key == self.namespace.key:
+            return _Hold(self, None, generation)
+        key = (name, namespace.key)
+        child = self._children.get(key)
+        if child is None:
+            # The open file keeps the namespace enterable for as long as someone holds the sub-probe.
+            descriptor = os.open(namespace.path, os.O_RDONLY | os.O_CLOEXEC)
+            pinned = attrs.evolve(namespace, path=f"/proc/self/fd/{descriptor}")
+            child = self._instance(loaded, f"{name}@{namespace.cookie}", namespace.key, pinned)
+            child.descriptor = descriptor
+            self._children[key] = child
+            self._start(child)
+        child.holders += 1
+        hold = _Hold(self, child, generation)
+        holder.holds.append(hold)
+        return hold
+
+    def let_go(self, child: _Instance) -> None:
+        """One holder less; the last one ends the sub-probe."""
+        child.holders -= 1
+        if child.holders == 0:
+            self._children.pop((child.loaded.name, child.namespace.key), None)
+            assert self._nursery is not None
+            self._nursery.start_soon(self._stop_child, child)
+
+    async def _stop_child(self, child: _Instance) -> None:
+        assert child.supervisor is not None
+        child.supervisor.cancel()
+        await child.supervisor.stopped()
+        if child.report.state == "finished":
+            self._ended(child, True)
+
+    # ------------------------------------------------------------------ service tasks
+
+    async def _keep_joins(self) -> None:
+        cursor = self.graph.log.cursor()
+        while True:
+            await cursor.wait()
+            cursor.read()
+            for instance in list(self._instances):
+                if instance.handle is not None:
+                    for join in instance.handle.joins:
+                        join.update()
+
+    def _modules(self) -> Mapping[str, str]:
+        return {loaded.plugin.__module__.partition(".")[0]: name for name, loaded in self._loaded.items()}
+
+    def _blocked(self, name: str, seconds: float) -> None:
+        for instance in self._instances:
+            if instance.name == name:
+                instance.report.blocked += 1
+                instance.report.blocked_longest = max(instance.report.blocked_longest, seconds)
+
+
+class _ProbeHost:
+    """Implements skycore.plugin.api.ProbeHost for one run of one probe."""
+
+    def __init__(self, host: PluginHost, instance: _Instance, handle: GraphHandle) -> None:
+        self._host = host
+        self._instance = instance
+        self._graph = handle
+        self._log = structlog.get_logger(f"skycore.plugin.{instance.loaded.name}").bind(plugin=instance.name)
+
+    @property
+    def host_id(self) -> str:
+        return self._host.graph.host
+
+    @property
+    def root(self) -> Key:
+        return self._instance.root
+
+    @property
+    def namespace(self) -> Namespace:
+        return self._instance.namespace
+
+    @property
+    def graph(self) -> GraphHandle:
+        return self._graph
+
+    @property
+    def log(self) -> structlog.typing.FilteringBoundLogger:
+        logger: structlog.typing.FilteringBoundLogger = self._log
+        return logger
+
+    def netns(self, path: str) -> Namespace:
+        return namespaces.resolve(path)
+
+    def in_netns(self, path: str, call: Callable[[], T]) -> T:
+        return namespaces.inside(path, call)
+
+    def interface_key(self, namespace: Namespace, ifindex: int) -> Key:
+        return interface_key(namespaces.boot_id(), namespace.cookie, ifindex)
+
+    def children(self, name: str, namespace: Namespace) -> Hold:
+        return self._host.hold_child(self._instance, name, namespace)
+
+    def status(self, **fields: Any) -> None:
+        for field, value in fields.items():
+            if value is None:
+                self._instance.report.fields.pop(field, None)
+            else:
+                self._instance.report.fields[field] = value
+
+    def stale(self, reason: str | None) -> None:
+        graph = self._host.graph
+        if reason is None:
+            graph.mark_fresh(graph.origin, self._instance.name)
+        else:
+            graph.mark_stale(graph.origin, self._instance.name, reason)
+
+
+def host_node_id(graph: Graph) -> str:
+    """ID of the host's own node."""
+    return node_id(graph.host, host_key(graph.host))

@@ -1,0 +1,171 @@
+"""The history keeper: carries every revision of the live graph to the store, and says when it is there.
+
+It reads the change log as a reader of *every* change and commits in one worker thread at a time; what comes
+while a commit runs goes into the next one.  When the store fails, the keeper tries again for ever and the
+live graph goes on; what the log could not hold meanwhile becomes a gap.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from functools import partial
+
+import structlog
+import trio
+
+from skycore.errors import StorageError
+from skycore.graph.graph import Graph
+from skycore.storage.contract import Gap, Mark, Record, RevisionRecord, StaleInterval, Store
+
+log = structlog.get_logger(__name__)
+
+MAX_BATCH = 4096
+BACKLOG = 8192
+"""Revisions waiting for a commit, from which on ``room`` makes the links wait."""
+_SYNC_EACH = 1.0
+_FIRST_PAUSE, _LAST_PAUSE = 0.1, 5.0
+
+
+class HistoryKeeper:
+    """Keeps the history of one graph in one store.
+
+    ``run`` is started in a nursery.  ``put`` adds a record that is not a revision of the live graph; it is
+    committed together with, or after, every revision made before.  ``committed`` is called on the event loop
+    with the marks of each commit.
+    """
+
+    def __init__(self, graph: Graph, store: Store) -> None:
+        self.graph = graph
+        self.store = store
+        self.error: str | None = None
+        self.commits = 0
+        self.revisions = 0
+        self.gaps = 0
+        self._cursor = graph.log.cursor(every=True)
+        self._stale_cursor = graph.stale_log.cursor(every=True)
+        self._extra: deque[tuple[int, Record]] = deque()
+        self._wake = trio.Event()
+        self._moved = trio.Event()
+        self._listeners: list[Callable[[Mark], None]] = []
+        self._oldest_unsaved = graph.clock()
+        self._dirty = False
+
+    def put(self, *records: Record) -> None:
+        """Store these too, not before any revision that the graph has made so far."""
+        position = self.graph.log.end
+        for record in records:
+            if isinstance(record, Mark) and self.error is not None:
+                # While nothing can be committed, one mark for each agent says it all.
+                self._extra = deque(
+                    (at, other) for at, other in self._extra if not (isinstance(other, Mark) and _same(other, record))
+                )
+            self._extra.append((position, record))
+        self._wake.set()
+
+    def on_commit(self, listener: Callable[[Mark], None]) -> Callable[[], None]:
+        """Call the listener with each mark that was committed; returns what ends that."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    @property
+    def backlog(self) -> int:
+        """Records that wait for a commit."""
+        return self._cursor.pending + len(self._extra)
+
+    async def room(self) -> None:
+        """Return when the backlog is small enough for more (at once while the store fails)."""
+        while self.backlog > BACKLOG and self.error is None:
+            await self._moved.wait()
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Commit until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._wake_on, self._cursor.wait, lambda: bool(self._cursor.pending))
+            nursery.start_soon(self._wake_on, self._stale_cursor.wait, lambda: bool(self._stale_cursor.pending))
+            nursery.start_soon(self._sync_regularly)
+            task_status.started()
+            while True:
+                await self._wake.wait()
+                self._wake = trio.Event()
+                while await self._commit_batch():
+                    pass
+
+    async def flush(self) -> None:
+        """Commit what is there; for the end of the process.  Tries once."""
+        while await self._commit_batch(once=True):
+            pass
+
+    async def _wake_on(self, wait: Callable[[], object], pending: Callable[[], bool]) -> None:
+        while True:
+            await wait()  # type: ignore[misc]
+            self._wake.set()
+            while pending():
+                await self._moved.wait()
+
+    async def _commit_batch(self, *, once: bool = False) -> bool:
+        """Commit what is waiting, up to a bound; False when nothing was."""
+        batch = self._cursor.read(MAX_BATCH)
+        records: list[Record] = [RevisionRecord(revision) for revision in batch.changes]
+        if batch.lost:
+            self.gaps += 1
+            records.append(Gap(self.graph.origin, self._oldest_unsaved, self.graph.clock(), batch.lost))
+        records += [
+            StaleInterval(change.origin, change.claimant, change.since, change.until)
+            for change in self._stale_cursor.read().changes
+        ]
+        while self._extra and self._extra[0][0] <= batch.end:
+            records.append(self._extra.popleft()[1])
+        self._notify_moved()
+        if not records:
+            return False
+        if await self._commit(records, once=once):
+            self.commits += 1
+            self.revisions += len(batch.changes)
+            self._dirty = True
+            self._oldest_unsaved = self.graph.clock()
+            self._announce(record for record in records if isinstance(record, Mark))
+        return True
+
+    async def _commit(self, records: list[Record], *, once: bool) -> bool:
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                await trio.to_thread.run_sync(partial(self.store.commit, records))
+            except StorageError as error:
+                if self.error is None:
+                    log.error("history cannot be stored; trying again", error=str(error))
+                self.error = str(error)
+                self._notify_moved()
+                if once:
+                    return False
+                await trio.sleep(pause)
+                pause = min(pause * 2, _LAST_PAUSE)
+            else:
+                if self.error is not None:
+                    log.info("history is stored again")
+                self.error = None
+                return True
+
+    async def _sync_regularly(self) -> None:
+        while True:
+            await trio.sleep(_SYNC_EACH)
+            if self._dirty:
+                self._dirty = False
+                try:
+                    await trio.to_thread.run_sync(self.store.sync)
+                except StorageError as error:
+                    log.error("history cannot be synced to disk", error=str(error))
+
+    def _announce(self, marks: Iterable[Mark]) -> None:
+        for mark in marks:
+            for listener in list(self._listeners):
+                listener(mark)
+
+    def _notify_moved(self) -> None:
+        self._moved.set()
+        self._moved = trio.Event()
+
+
+def _same(one: Mark, other: Mark) -> bool:
+    return (one.origin, one.epoch) == (other.origin, other.epoch)

@@ -1,0 +1,331 @@
+"""What every store must do, as tests: a plugin's test module inherits StorageConformance and gives it a store.
+
+    class TestExampleStore(StorageConformance):
+        def make(self, folder: Path) -> Store:
+            return ExampleStore(ExampleStore.Settings(...))
+
+``make`` is called again with the same folder to open again what was stored in it.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event, Thread
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from skycore.errors import StorageError
+from skycore.filter import Equals
+from skycore.graph.element import Revision, build_revision, canonical_metadata
+from skycore.graph.view import GraphView
+from skycore.storage.contract import Gap, Mark, Record, RevisionRecord, StaleInterval, Store
+
+
+def make_revision(
+    id: str,
+    revision: int,
+    at: int,
+    *,
+    created_at: int = 0,
+    deleted: bool = False,
+    ends: tuple[str, str] | None = None,
+    owners: tuple[str, ...] = ("netlink",),
+    origin: str = "agent.one",
+    **metadata: object,
+) -> RevisionRecord:
+    """The record of one revision at ``at`` (ms); a tombstone when ``deleted``, an edge when it has ``ends``."""
+    parent, child = ends or (None, None)
+    return RevisionRecord(
+        build_revision(
+            id=id,
+            metadata=canonical_metadata({"Name": id, **metadata}),
+            revision=revision,
+            host="one",
+            origin=origin,
+            created_at=created_at or at,
+            updated_at=at,
+            deleted_at=at if deleted else None,
+            parent=parent,
+            child=child,
+            owners=owners,
+        )
+    )
+
+
+def elements_of(view: GraphView) -> dict[str, int]:
+    """The revision number of every element of a view."""
+    found: dict[str, int] = {}
+    for id in (*view.ids("node"), *view.ids("edge")):
+        revision = view.get("node", id) or view.get("edge", id)
+        assert revision is not None
+        found[id] = revision.revision
+    return found
+
+
+def expected_at(history: Sequence[Revision], at: int, duration: int = 0) -> dict[str, int]:
+    """Skydive's rule for documents that know when they were superseded (archived), word for word.
+
+    ``history`` holds each element's revisions in ascending order, with times that do not fall.
+    """
+    found: dict[str, int] = {}
+    start = at - duration
+    for index, revision in enumerate(history):
+        later = (other for other in history[index + 1 :] if other.id == revision.id)
+        successor = next(later, None)
+        archived = revision.deleted_at if revision.deleted_at is not None else None
+        if successor is not None and archived is None:
+            archived = successor.updated_at
+        if (
+            revision.created_at <= at
+            and revision.updated_at <= at
+            and (revision.deleted_at is None or revision.deleted_at >= start)
+            and (archived is None or archived >= start)
+        ):
+            found[revision.id] = max(found.get(revision.id, 0), revision.revision)
+    return found
+
+
+_steps = st.lists(
+    st.tuples(st.sampled_from("abc"), st.sampled_from(["change", "delete"]), st.integers(0, 3)), max_size=25
+)
+
+
+def _history(steps: list[tuple[str, str, int]]) -> list[Revision]:
+    """Lives of a few elements; time goes on by 0–3 ms with each step."""
+    history: list[Revision] = []
+    last: dict[str, Revision] = {}
+    now = 1000
+    for id, step, passed in steps:
+        now += passed
+        before = last.get(id)
+        alive = before is not None and before.deleted_at is None
+        if step == "delete" and not alive:
+            continue
+        number = before.revision + 1 if before is not None else 1
+        created = before.created_at if before is not None and alive else now
+        record = make_revision(id, number, now, created_at=created, deleted=step == "delete", Value=number)
+        last[id] = record.revision
+        history.append(record.revision)
+    return history
+
+
+class StorageConformance:
+    """The contract of ``skycore.storage.contract.Store``, as tests."""
+
+    def make(self, folder: Path) -> Store:
+        """A store, not yet open, that keeps (or finds) what belongs to ``folder``."""
+        raise NotImplementedError
+
+    @contextmanager
+    def opened(self, folder: Path) -> Iterator[Store]:
+        store = self.make(folder)
+        store.open()
+        try:
+            yield store
+        finally:
+            store.close()
+
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> Iterator[Store]:
+        with self.opened(tmp_path) as store:
+            yield store
+
+    def test_an_empty_store_knows_nothing(self, store: Store) -> None:
+        assert list(store.current()) == []
+        assert store.marks() == {}
+        assert store.highest_revision() == 0
+        assert elements_of(store.graph_at(10**15)) == {}
+        assert store.revisions("x") == []
+        assert store.gaps(0, 10**15) == []
+        assert store.stale_at(10**15) == frozenset()
+        assert store.open_stale_intervals() == []
+
+    def test_a_revision_comes_back_as_it_was(self, store: Store) -> None:
+        node = make_revision("n\"\\é'\n", 7, 1000, Text='"Metadata":{}', owners=("docker", "netns"), Nested={"a": [1]})
+        other = make_revision("m", 1, 1000)
+        edge = make_revision("e", 1, 1000, ends=(node.revision.id, "m"), owners=(), RelationType="layer2")
+        store.commit([node, other, edge])
+        view = store.graph_at(1000)
+        assert view.get("node", node.revision.id) == node.revision
+        assert view.get("edge", "e") == edge.revision
+        assert store.revisions("e") == [edge.revision]
+        found = view.get("node", node.revision.id)
+        assert found is not None
+        assert found.metadata() == {"Name": node.revision.id, "Text": '"Metadata":{}', "Nested": {"a": [1]}}
+
+    def test_the_view_of_the_past_is_a_graph(self, store: Store) -> None:
+        store.commit(
+            [
+                make_revision("b", 1, 1000),
+                make_revision("a", 1, 1000),
+                make_revision("first", 1, 900),
+                make_revision("ab", 1, 1000, ends=("a", "b"), RelationType="layer2"),
+                make_revision("dangling", 1, 1000, ends=("a", "nowhere")),
+            ]
+        )
+        view = store.graph_at(1000)
+        assert list(view.ids("node")) == ["first", "a", "b"]
+        assert list(view.ids("edge")) == ["ab"]
+        assert list(view.edges_out("a")) == ["ab"]
+        assert list(view.edges_in("b")) == ["ab"]
+        assert list(view.edges_in("a")) == []
+        assert list(view.match("node", Equals("Name", "b"))) == ["b"]
+        assert list(view.match("edge", Equals("RelationType", "layer2"))) == ["ab"]
+
+    def test_a_life_from_birth_to_second_life(self, store: Store) -> None:
+        store.commit(
+            [
+                make_revision("n", 1, 1000),
+                make_revision("n", 2, 1010, created_at=1000),
+                make_revision("n", 3, 1020, created_at=1000, deleted=True),
+                make_revision("n", 4, 1030),
+            ]
+        )
+        assert elements_of(store.graph_at(999)) == {}
+        assert elements_of(store.graph_at(1009)) == {"n": 1}
+        assert elements_of(store.graph_at(1010)) == {"n": 2}
+        assert elements_of(store.graph_at(1019)) == {"n": 2}
+        assert elements_of(store.graph_at(1020)) == {"n": 3}
+        assert elements_of(store.graph_at(1021)) == {}
+        assert elements_of(store.graph_at(1029, duration=9)) == {"n": 3}
+        assert elements_of(store.graph_at(1029, duration=8)) == {}
+        assert elements_of(store.graph_at(2000)) == {"n": 4}
+        assert [revision.revision for revision in store.revisions("n")] == [1, 2, 3, 4]
+
+    def test_a_clock_set_back_keeps_the_newest_revision(self, store: Store) -> None:
+        store.commit([make_revision("n", 1, 1000), make_revision("n", 2, 990, created_at=980)])
+        assert elements_of(store.graph_at(1005)) == {"n": 2}
+        assert [revision.revision for revision in store.current()] == [2]
+
+    def test_current_leaves_out_what_was_deleted(self, store: Store) -> None:
+        store.commit([make_revision("n", 1, 1000), make_revision("gone", 5, 1000)])
+        store.commit([make_revision("n", 2, 1001), make_revision("gone", 6, 1001, deleted=True)])
+        assert [(revision.id, revision.revision) for revision in store.current()] == [("n", 2)]
+        assert store.highest_revision() == 6
+
+    def test_repetitions_change_nothing(self, store: Store) -> None:
+        first = make_revision("n", 1, 1000, Value="first")
+        batch: list[Record] = [first, Mark("agent.one", 1, 5), Gap("agent.one", 1, 2, 3)]
+        store.commit(batch)
+        store.commit(batch)
+        again = make_revision("n", 1, 1000, Value="again")
+        store.commit([again, make_revision("n", 2, 1001), again, Mark("agent.one", 1, 4)])
+        assert [revision.revision for revision in store.revisions("n")] == [1, 2]
+        assert store.revisions("n")[0] == first.revision
+        assert store.marks() == {("agent.one", 1): 5}
+        assert store.gaps(0, 10) == [Gap("agent.one", 1, 2, 3)]
+
+    def test_marks_are_kept_by_origin_and_epoch(self, store: Store) -> None:
+        store.commit([Mark("agent.one", 1, 5), Mark("agent.one", 2, 1), Mark("agent.two", 1, 9)])
+        store.commit([Mark("agent.one", 2, 8)])
+        assert store.marks() == {("agent.one", 1): 5, ("agent.one", 2): 8, ("agent.two", 1): 9}
+
+    def test_gaps_that_overlap_are_found(self, store: Store) -> None:
+        one, two = Gap("agent.one", 100, 200, 7), Gap("agent.two", 150, 300, 0)
+        store.commit([two, one])
+        assert store.gaps(0, 1000) == [one, two]
+        assert store.gaps(200, 200) == [one, two]
+        assert store.gaps(201, 1000) == [two]
+        assert store.gaps(0, 99) == []
+
+    def test_stale_intervals_open_and_close(self, store: Store) -> None:
+        store.commit([StaleInterval("agent.one", "docker", 100, None), StaleInterval("agent.two", "", 50, 60)])
+        assert store.stale_at(1000) == {("agent.one", "docker")}
+        assert store.open_stale_intervals() == [StaleInterval("agent.one", "docker", 100, None)]
+        store.commit([StaleInterval("agent.one", "docker", 100, 200), StaleInterval("agent.one", "docker", 300, None)])
+        store.commit([StaleInterval("agent.one", "docker", 100, None)])
+        assert store.stale_at(99) == frozenset()
+        assert store.stale_at(100) == {("agent.one", "docker")}
+        assert store.stale_at(199) == {("agent.one", "docker")}
+        assert store.stale_at(200) == frozenset()
+        assert store.stale_at(300) == {("agent.one", "docker")}
+        assert store.stale_at(55) == {("agent.two", "")}
+
+    def test_stale_elements_answer_for_it(self, store: Store) -> None:
+        store.commit(
+            [
+                make_revision("container", 1, 10, owners=("docker",)),
+                make_revision("netns", 1, 10, owners=("docker", "netns")),
+                make_revision("host", 1, 10, origin="agent.two"),
+                StaleInterval("agent.one", "docker", 20, 30),
+                StaleInterval("agent.two", "", 20, 30),
+            ]
+        )
+        assert list(store.graph_at(25).match("node", Equals("@Stale", True))) == ["container", "host"]
+        assert list(store.graph_at(35).match("node", Equals("@Stale", True))) == []
+
+    def test_everything_is_there_after_opening_again(self, tmp_path: Path) -> None:
+        node, edge = make_revision("n", 1, 1000), make_revision("e", 2, 1000, ends=("n", "n"))
+        with self.opened(tmp_path) as store:
+            store.commit([node, edge, Mark("agent.one", 3, 4), Gap("agent.one", 5, 6, 7)])
+            store.commit([StaleInterval("agent.one", "docker", 8, None)])
+            store.sync()
+        with self.opened(tmp_path) as store:
+            assert {revision.id: revision for revision in store.current()} == {"n": node.revision, "e": edge.revision}
+            assert store.marks() == {("agent.one", 3): 4}
+            assert store.highest_revision() == 2
+            assert store.gaps(0, 10) == [Gap("agent.one", 5, 6, 7)]
+            assert store.stale_at(9) == {("agent.one", "docker")}
+
+    def test_a_closed_store_says_so(self, tmp_path: Path) -> None:
+        store = self.make(tmp_path)
+        store.open()
+        store.close()
+        store.close()
+        with pytest.raises(StorageError):
+            store.commit([make_revision("n", 1, 1)])
+        with pytest.raises(StorageError):
+            store.graph_at(1)
+
+    def test_readers_in_other_threads_see_whole_commits(self, store: Store) -> None:
+        ids = [f"n{number}" for number in range(20)]
+        failures: list[BaseException] = []
+        stop = Event()
+
+        def read() -> None:
+            try:
+                while not stop.is_set():
+                    assert len(set(elements_of(store.graph_at(10**9)).values())) <= 1
+            except BaseException as error:
+                failures.append(error)
+
+        readers = [Thread(target=read) for _ in range(3)]
+        for reader in readers:
+            reader.start()
+        for number in range(1, 60):
+            store.commit([make_revision(id, number, number) for id in ids])
+        stop.set()
+        for reader in readers:
+            reader.join(10)
+        assert not failures
+        assert elements_of(store.graph_at(10**9)) == dict.fromkeys(ids, 59)
+
+    @given(_steps, st.lists(st.integers(1, 6), min_size=1, max_size=8), st.integers(0, 12))
+    @settings(max_examples=40, deadline=None)
+    def test_the_past_is_what_the_rule_says(
+        self, steps: list[tuple[str, str, int]], sizes: list[int], duration: int
+    ) -> None:
+        history = _history(steps)
+        with tempfile.TemporaryDirectory() as folder:
+            position = turn = 0
+            with self.opened(Path(folder)) as store:
+                while position < len(history):
+                    size = sizes[turn % len(sizes)]
+                    batch = history[max(0, position - turn % 2) : position + size]
+                    store.commit([RevisionRecord(revision) for revision in batch])
+                    position += size
+                    turn += 1
+            with self.opened(Path(folder)) as store:
+                for at in {moment + shift for moment in (r.updated_at for r in history) for shift in (-1, 0, 1)}:
+                    assert elements_of(store.graph_at(at)) == expected_at(history, at)
+                    assert elements_of(store.graph_at(at, duration)) == expected_at(history, at, duration)
+                for id in "abc":
+                    assert store.revisions(id) == [revision for revision in history if revision.id == id]
+                assert {revision.id for revision in store.current()} == {
+                    id for id in "abc" if (lives := [r for r in history if r.id == id]) and lives[-1].deleted_at is None
+                }
