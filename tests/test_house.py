@@ -75,6 +75,19 @@ def test_relative_links_lead_somewhere(document: Path) -> None:
     assert dead == []
 
 
+def test_every_page_can_be_found_from_the_index() -> None:
+    seen: set[Path] = set()
+    ahead = [ROOT / "docs" / "index.md"]
+    while ahead:
+        page = ahead.pop()
+        if page in seen:
+            continue
+        seen.add(page)
+        links = re.findall(r"\]\(([^)#\s]+\.md)", prose(page))
+        ahead += [(page.parent / link).resolve() for link in links if (page.parent / link).is_file()]
+    assert {named(page) for page in files(".md", ROOT / "docs")} <= {named(page) for page in seen}
+
+
 def console_lines() -> list[Any]:
     lines = []
     for document in DOCUMENTS:

@@ -66,7 +66,7 @@ class Client:
                 answer = response.read()
             if end.passed:
                 raise TimeoutError
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, UnicodeError, http.client.HTTPException) as error:
             raise ClientError(self._explain(error, end)) from error
         finally:
             connection.close()

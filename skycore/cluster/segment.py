@@ -31,7 +31,6 @@ _CRC: Final = struct.Struct("<I")
 _PREFIX: Final = struct.Struct("<II")
 _BODY: Final = struct.Struct("<QQqq")
 HEADER_BYTES: Final = _HEADER.size + _CRC.size
-RECORD_OVERHEAD: Final = _PREFIX.size + _BODY.size
 
 
 @final
@@ -121,14 +120,6 @@ def read_record(file: int, offset: int, end: int, epoch: int) -> tuple[Entry | N
         return None, behind
     first, last, start_ms, end_ms = _BODY.unpack_from(body)
     return Entry(epoch, first, last, start_ms, end_ms, body[_BODY.size :]), behind
-
-
-def read_extent(file: int, offset: int) -> tuple[int, int]:
-    """(last seq, offset behind) of a record that is known to be good, without reading its payload."""
-    start = os.pread(file, RECORD_OVERHEAD, offset)
-    length, _ = _PREFIX.unpack_from(start)
-    _, last, _, _ = _BODY.unpack_from(start, _PREFIX.size)
-    return last, offset + _PREFIX.size + length
 
 
 @final

@@ -14,6 +14,7 @@ from __future__ import annotations
 import fcntl
 import os
 import threading
+import time
 from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
@@ -28,29 +29,31 @@ from skycore.cluster.segment import (
     Lost,
     Segment,
     encode_record,
-    header_of,
-    read_extent,
     read_record,
     scan,
     segment_of,
 )
-from skycore.cluster.spool_state import Position, State, Taken, load_state, next_epoch, save_state
+from skycore.cluster.segment_writer import SegmentWriter, sync_files
+from skycore.cluster.spool_state import Position, State, Taken, encode_state, load_state, next_epoch, save_state
 from skycore.errors import LinkError, StorageError
 
 __all__ = ["Entry", "Lost", "Reader", "Spool", "SpoolStatus", "next_epoch"]
 
 _LOCK_FILE: Final = "lock"
-_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_EVERYONE: Final = ""
 
 
 @attrs.frozen
 class SpoolStatus:
-    """``bytes`` on disk in ``segments`` files; since the start: ``dropped_revisions`` left out to stay within the
-    bound, ``cut_bytes`` found to be torn or damaged."""
+    """``bytes`` on disk in ``segments`` files.
+
+    Since the start of this process: ``dropped`` sequence numbers gave way to newer ones or could not be written;
+    ``cut_bytes`` were found to be torn or damaged.
+    """
 
     bytes: int
     segments: int
-    dropped_revisions: int
+    dropped: int
     cut_bytes: int
 
 
@@ -72,9 +75,7 @@ class Spool:
         self._segment_bytes = segment_bytes or min(8 << 20, max(max_bytes // 8, 1))
         self._lock = threading.Lock()
         self._segments: list[Segment] = []
-        self._active: Segment | None = None
-        self._file = -1
-        self._unsynced: list[int] = []
+        self._writer = SegmentWriter(folder, epoch)
         self._synced_to: Taken | None = None
         self._readers: dict[str, Reader] = {}
         self._taken: Taken | None = None
@@ -82,6 +83,7 @@ class Spool:
         self._dropped = 0
         self._cut = 0
         self._closed = False
+        self._saved = b""
         self._lock_fd = self._lock_folder()
         try:
             self._state = self._recover()
@@ -117,22 +119,22 @@ class Spool:
         if found and found[-1].epoch >= self.epoch:
             raise ValueError(f"epoch {self.epoch} is not newer than {found[-1].epoch} in {self.folder}: use next_epoch")
         cut: list[Segment] = []
-        for segment, following in zip(found, [*found[1:], None], strict=True):
+        for segment in found:
             result = scan(segment)
             if result.cut:
                 self._cut += result.cut
                 cut.append(segment)
-            # What a later file shows to be missing is found below, with all other holes.
-            if following is None or following.epoch != segment.epoch:
-                self._note_cut_end(state, segment, result.last_seen)
+            beyond = result.last_seen > segment.last
+            end_ms = int(segment.path.stat().st_mtime * 1000) if beyond else segment.end_ms
+            state.count_taken(segment.epoch, segment.first, result.last_seen, end_ms)
         if not state.known and found:
-            # The positions are gone: whoever reads, reads from the start.
-            state.readers[""] = (found[0].epoch, found[0].first - 1)
+            # The positions are gone: whoever registers before the first append reads from the start.
+            state.readers[_EVERYONE] = (found[0].epoch, found[0].first - 1)
         state.add_holes(found)
         state.forget_acknowledged()
         slowest = state.slowest
         # What is lost is written down before it is removed.
-        save_state(self.folder, state)
+        save_state(self.folder, encode_state(state))
         for segment in found:
             if segment.empty or slowest is None or (segment.epoch, segment.last) <= slowest:
                 segment.path.unlink()
@@ -143,16 +145,12 @@ class Spool:
             self._bytes += segment.size
         return state
 
-    def _note_cut_end(self, state: State, segment: Segment, last_seen: int) -> None:
-        if last_seen > segment.last:
-            modified = int(segment.path.stat().st_mtime * 1000)
-            start_ms = modified if segment.empty else segment.end_ms
-            state.add_lost(Lost(segment.epoch, segment.last + 1, last_seen, start_ms, max(start_ms, modified)))
-
     # Writing
 
-    def append(self, first: int, last: int, payload: bytes, *, start_ms: int, end_ms: int) -> None:
-        """Take a batch: the revisions ``first`` to ``last`` of this epoch, made within [start_ms, end_ms].
+    def append(
+        self, first: int, last: int, payload: bytes, *, start_ms: int | None = None, end_ms: int | None = None
+    ) -> None:
+        """Take a batch: ``first`` to ``last`` of this epoch, made within [start_ms, end_ms] (both now when not given).
 
         Sequence numbers begin at 1 or later and continue without holes: ``first`` is one more than the ``last``
         before.  Raises StorageError when it cannot be written; nothing was taken then, and the call may be repeated,
@@ -160,6 +158,8 @@ class Spool:
         """
         if len(payload) > MAX_PAYLOAD:
             raise ValueError(f"a batch of {len(payload)} bytes is above the limit of {MAX_PAYLOAD}")
+        end_ms = time.time_ns() // 1_000_000 if end_ms is None else end_ms
+        start_ms = end_ms if start_ms is None else start_ms
         record = encode_record(Entry(self.epoch, first, last, start_ms, end_ms, payload))
         if HEADER_BYTES + len(record) > self._max_bytes:
             raise StorageError(
@@ -167,14 +167,21 @@ class Spool:
             )
         with self._lock:
             self._check_next(first, last)
-            active = self._active
+            self._state.readers.pop(_EVERYONE, None)
+            active = self._writer.segment
             if active is not None and active.size + len(record) > self._segment_bytes:
                 self._retire()
             self._make_room(len(record))
             try:
-                active = self._active or self._begin(first)
-                self._write(active, record)
+                active = self._writer.segment
+                if active is None:
+                    active = self._writer.begin(first)
+                    self._segments.append(active)
+                    self._bytes += active.size
+                self._writer.write(record)
             except OSError as error:
+                if active is not None and active.empty:
+                    self._retire()
                 raise StorageError(
                     f"the spool in {self.folder} cannot be written: {error.strerror}; look at the disk's free space"
                 ) from error
@@ -205,45 +212,17 @@ class Spool:
         else:
             self._taken = Taken(self.epoch, self._taken.first, last, max(self._taken.end_ms, end_ms))
 
-    def _begin(self, first: int) -> Segment:
-        segment = Segment.new(self.folder, self.epoch, first)
-        # A file of this name is what an earlier failure here has left.
-        file = os.open(segment.path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        try:
-            _write_at(file, header_of(segment), 0)
-        except OSError:
-            os.close(file)
-            with suppress(OSError):
-                segment.path.unlink()
-            raise
-        self._file = file
-        self._active = segment
-        self._segments.append(segment)
-        self._bytes += segment.size
-        return segment
-
-    def _write(self, segment: Segment, record: bytes) -> None:
-        try:
-            _write_at(self._file, record, segment.size)
-        except OSError:
-            with suppress(OSError):
-                os.ftruncate(self._file, segment.size)
-            raise
-
     def _retire(self) -> None:
         """Write no more to the active segment."""
-        if self._active is not None:
-            self._unsynced.append(self._file)
-            self._file = -1
-            if self._active.empty:
-                self._remove(self._active)
-            self._active = None
+        segment = self._writer.retire()
+        if segment is not None and segment.empty:
+            self._remove(segment)
 
     def _make_room(self, size: int) -> None:
         """Drop the oldest segments until ``size`` more bytes fit."""
-        while self._segments and self._bytes + size + (0 if self._active else HEADER_BYTES) > self._max_bytes:
+        while self._segments and self._bytes + size + (0 if self._writer.segment else HEADER_BYTES) > self._max_bytes:
             oldest = self._segments[0]
-            if oldest is self._active:
+            if oldest is self._writer.segment:
                 self._retire()
             if oldest not in self._segments:
                 continue
@@ -270,28 +249,15 @@ class Spool:
 
         Appending goes on meanwhile.  Raises StorageError.
         """
-        with self._lock:
-            if self._closed:
-                return
-            taken = self._taken
-            files = self._unsynced
-            self._unsynced = []
-            if self._active is not None and taken != self._synced_to:
-                files = [*files, os.dup(self._file)]
         try:
-            for file in files:
-                os.fdatasync(file)
-            if files:
-                directory = os.open(self.folder, _DIRECTORY)
-                try:
-                    os.fsync(directory)
-                finally:
-                    os.close(directory)
+            with self._lock:
+                if self._closed:
+                    return
+                taken = self._taken
+                files = self._writer.take_unsynced()
+            sync_files(self.folder, files)
         except OSError as error:
             raise StorageError(f"the spool in {self.folder} cannot be synced: {error.strerror}") from error
-        finally:
-            for file in files:
-                os.close(file)
         with self._lock:
             if not self._closed:
                 self._synced_to = taken
@@ -300,8 +266,11 @@ class Spool:
     def _save(self) -> None:
         # Only what is certain to be there may be missed at the next start.
         if self._synced_to is not None:
-            self._state.taken = self._synced_to
-        save_state(self.folder, self._state)
+            self._state.taken[self.epoch] = self._synced_to
+        content = encode_state(self._state)
+        if content != self._saved:
+            save_state(self.folder, content)
+            self._saved = content
 
     def close(self) -> None:
         """Sync and let go of the folder.  Idempotent; reading and appending raise StorageError afterwards."""
@@ -313,10 +282,7 @@ class Spool:
                     self._closed = True
                     for reader in self._readers.values():
                         reader._let_go()
-                    if self._file >= 0:
-                        os.close(self._file)
-                    for file in self._unsynced:
-                        os.close(file)
+                    self._writer.close()
                     os.close(self._lock_fd)
 
     @property
@@ -329,8 +295,11 @@ class Spool:
     def reader(self, name: str) -> Reader:
         """The reader of this name; it goes on from what it had acknowledged, also in an earlier process.
 
-        One that is new starts at the end: what was taken before is not for it.  Raises StorageError.
+        One that is new starts at the end: what was taken before is not for it.  Register readers before the first
+        append: should the file with their positions be lost, they start at the oldest entry.  Raises StorageError.
         """
+        if not name:
+            raise ValueError("a reader needs a name")
         with self._lock:
             if self._closed:
                 raise StorageError(f"the spool in {self.folder} is closed")
@@ -338,7 +307,7 @@ class Spool:
             if reader is None:
                 positions = self._state.readers
                 if name not in positions:
-                    positions[name] = positions.get("", self._end)
+                    positions[name] = positions.get(_EVERYONE, self._end)
                     self._save()
                 reader = self._readers[name] = Reader(self, name)
             return reader
@@ -364,7 +333,7 @@ class Spool:
         done = [
             segment
             for segment in self._segments
-            if segment is not self._active and (slowest is None or (segment.epoch, segment.last) <= slowest)
+            if segment is not self._writer.segment and (slowest is None or (segment.epoch, segment.last) <= slowest)
         ]
         if done:
             # First written down, else the next start takes what was removed for lost.
@@ -377,7 +346,7 @@ class Spool:
 
     def _damaged(self, segment: Segment, offset: int, last_good: int) -> None:
         """A record that was good when it was written or scanned no longer is: the rest of its segment is lost."""
-        if segment is self._active:
+        if segment is self._writer.segment:
             self._retire()
         self._cut += segment.size - offset
         self._bytes -= segment.size - offset
@@ -403,7 +372,7 @@ class Reader:
     @property
     def acknowledged(self) -> Position:
         """(epoch, seq) up to which all is acknowledged."""
-        return self._spool._state.readers[self.name]
+        return self._spool._state.readers.get(self.name, self._cursor)
 
     def next(self) -> Entry | Lost | None:
         """What comes next in order of epoch and sequence number; None when all was read.
@@ -469,29 +438,17 @@ class Reader:
             self._segment, self._offset, self._before = segment, HEADER_BYTES, segment.first - 1
         epoch, seq = self._cursor
         while True:
-            if epoch == segment.epoch and self._offset < segment.size:
-                last, behind = read_extent(self._file, self._offset)
-                if last <= seq and behind <= segment.size:
-                    self._offset, self._before = behind, last
-                    continue
             entry, behind = read_record(self._file, self._offset, segment.size, segment.epoch)
             if entry is None or entry.first != self._before + 1:
                 self._spool._damaged(segment, self._offset, self._before)
                 return None
             self._offset, self._before = behind, entry.last
-            self._cursor = (segment.epoch, entry.last)
-            return entry
+            if epoch < segment.epoch or entry.last > seq:
+                self._cursor = (segment.epoch, entry.last)
+                return entry
 
     def _let_go(self) -> None:
         if self._file >= 0:
             os.close(self._file)
         self._file = -1
         self._segment = None
-
-
-def _write_at(file: int, data: bytes, offset: int) -> None:
-    view = memoryview(data)
-    while view:
-        written = os.pwrite(file, view, offset)
-        view = view[written:]
-        offset += written

@@ -34,11 +34,14 @@ class Taken:
 
 @attrs.define
 class State:
-    """``lost`` is in order, without overlaps.  ``known`` is False when there was no (readable) state file."""
+    """``readers`` are their acknowledged positions; ``lost`` is in order, without overlaps; ``taken`` is by epoch.
+
+    ``known`` is False when there was no (readable) state file.
+    """
 
     readers: dict[str, Position] = attrs.field(factory=dict)
     lost: list[Lost] = attrs.field(factory=list)
-    taken: Taken | None = None
+    taken: dict[int, Taken] = attrs.field(factory=dict)
     known: bool = True
 
     def add_lost(self, new: Lost) -> None:
@@ -73,46 +76,48 @@ class State:
 
     def forget_acknowledged(self) -> None:
         slowest = self.slowest
-        self.lost = [] if slowest is None else [lost for lost in self.lost if (lost.epoch, lost.last) > slowest]
+        self.lost = [lost for lost in self.lost if slowest is not None and (lost.epoch, lost.last) > slowest]
+        self.taken = {
+            epoch: taken for epoch, taken in self.taken.items() if slowest is not None and (epoch, taken.last) > slowest
+        }
+
+    def count_taken(self, epoch: int, first: int, last: int, end_ms: int) -> None:
+        """Remember that these sequence numbers were taken, besides those known before."""
+        old = self.taken.get(epoch)
+        if old is not None:
+            first, last, end_ms = min(first, old.first), max(last, old.last), max(end_ms, old.end_ms)
+        self.taken[epoch] = Taken(epoch, first, last, end_ms)
 
     def add_holes(self, segments: list[Segment]) -> None:
-        """Count as lost what was taken, is not acknowledged, and lies in no segment (a file removed or cut by others)."""
-        if not self.readers:
-            return
-        epochs = {segment.epoch for segment in segments}
-        if self.taken is not None:
-            epochs.add(self.taken.epoch)
-        for epoch in sorted(epochs):
-            mine = [segment for segment in segments if segment.epoch == epoch]
-            first, last = self._extent(epoch, mine)
-            covered = sorted(
-                [(segment.first, segment.last, segment) for segment in mine]
-                + [(lost.first, lost.last, None) for lost in self.lost if lost.epoch == epoch],
-                key=lambda range: range[:2],
-            )
-            for hole_first, hole_last in _complement(first, last, covered):
-                before = [segment.end_ms for segment in mine if segment.last < hole_first and not segment.empty]
-                behind = [segment.start_ms for segment in mine if segment.first > hole_last and not segment.empty]
-                end = self.taken.end_ms if self.taken is not None and self.taken.epoch == epoch else 0
-                start_ms = before[-1] if before else (behind[0] if behind else min(epoch, end or epoch))
-                end_ms = max(start_ms, behind[0] if behind else end)
-                self.add_lost(Lost(epoch, hole_first, hole_last, start_ms, end_ms))
+        """Count as lost what was taken, is not acknowledged, and lies in no segment.
 
-    def _extent(self, epoch: int, segments: list[Segment]) -> tuple[int, int]:
-        """The sequence numbers of an epoch that ought to be there."""
-        first, last = [segment.first for segment in segments], [segment.last for segment in segments]
-        if self.taken is not None and self.taken.epoch == epoch:
-            first.append(self.taken.first)
-            last.append(self.taken.last)
-        begin = min(first)
-        positions = list(self.readers.values())
-        if all(position >= (epoch, 1) for position in positions):
-            begin = min((seq + 1 for at, seq in positions if at == epoch), default=max(last) + 1)
-        return begin, max(last)
+        Such are the ends of damaged segments, and files that someone else removed.
+        """
+        for taken in self.taken.values():
+            mine = [segment for segment in segments if segment.epoch == taken.epoch and not segment.empty]
+            held = [(segment.first, segment.last) for segment in mine]
+            held += [(lost.first, lost.last) for lost in self.lost if lost.epoch == taken.epoch]
+            for first, last in _complement(self._needed_from(taken), taken.last, sorted(held)):
+                before = [segment.end_ms for segment in mine if segment.last < first]
+                behind = [segment.start_ms for segment in mine if segment.first > last]
+                end_ms = behind[0] if behind else taken.end_ms
+                # An epoch's number is the time of its begin, when clocks were never set back.
+                start_ms = before[-1] if before else min(taken.epoch, end_ms)
+                self.add_lost(Lost(taken.epoch, first, last, start_ms, max(start_ms, end_ms)))
+
+    def _needed_from(self, taken: Taken) -> int:
+        """The first sequence number of an epoch that not all readers have acknowledged."""
+        needed = [
+            max(taken.first, seq + 1) if epoch == taken.epoch else taken.first
+            for epoch, seq in self.readers.values()
+            if (epoch, seq) < (taken.epoch, taken.last)
+        ]
+        return min(needed, default=taken.last + 1)
 
 
-def _complement(first: int, last: int, covered: Iterable[tuple[int, int, object]]) -> Iterator[tuple[int, int]]:
-    for begin, end, _ in covered:
+def _complement(first: int, last: int, covered: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """What of first–last lies in none of the ranges, which are sorted."""
+    for begin, end in covered:
         if begin > first:
             yield first, min(begin - 1, last)
         first = max(first, end + 1)
@@ -130,7 +135,7 @@ def load_state(folder: Path) -> State:
         return State(known=False)
     if document.version != _VERSION:
         return State(known=False)
-    state = State(dict(document.readers), taken=Taken(*document.taken) if document.taken is not None else None)
+    state = State(document.readers, taken={taken[0]: Taken(*taken) for taken in document.taken})
     for lost in document.lost:
         state.add_lost(Lost(*lost))
     return state
@@ -140,14 +145,18 @@ class _Document(msgspec.Struct):
     version: int
     readers: dict[str, Position]
     lost: list[tuple[int, int, int, int, int]]
-    taken: tuple[int, int, int, int] | None
+    taken: list[tuple[int, int, int, int]]
 
 
-def save_state(folder: Path, state: State) -> None:
-    """Replace the state file whole.  Raises StorageError; the old one is then still there."""
-    taken = attrs.astuple(state.taken) if state.taken is not None else None
+def encode_state(state: State) -> bytes:
+    taken = [attrs.astuple(one) for one in state.taken.values()]
     lost = [attrs.astuple(one) for one in state.lost]
-    replace_file(folder / _FILE, msgspec.json.encode(_Document(_VERSION, state.readers, lost, taken)))
+    return msgspec.json.encode(_Document(_VERSION, state.readers, lost, taken))
+
+
+def save_state(folder: Path, content: bytes) -> None:
+    """Replace the state file whole.  Raises StorageError; the old one is then still there."""
+    replace_file(folder / _FILE, content)
 
 
 def next_epoch(folder: Path, now_ms: int) -> int:

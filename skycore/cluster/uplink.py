@@ -16,7 +16,7 @@ from skycore import __version__
 from skycore.cluster import messages
 from skycore.cluster.messages import Ack, Gap, Hello, Refused, Stale, Welcome
 from skycore.cluster.recorder import Recorder
-from skycore.cluster.spool import Lost
+from skycore.cluster.spool import Entry, Lost, Reader
 from skycore.config.address import Address
 from skycore.errors import LinkError
 from skycore.graph.graph import Staleness
@@ -27,7 +27,7 @@ _CONNECT_TIME = 10.0
 _FIRST_PAUSE, _LAST_PAUSE = 0.1, 5.0
 _AT_ONCE = 1 << 20
 
-Dial = Callable[[], Awaitable[trio.abc.Stream]]
+Dial = Callable[[], Awaitable[trio.SocketStream]]
 """Opens a stream to the analyzer: over TCP, or in memory when it lives in the same process."""
 
 
@@ -59,6 +59,15 @@ class Uplink:
         self._reader = recorder.spool.reader(name)
         self._ready = ready
         self._token = token
+        self._moved = trio.Event()
+
+    async def moved(self) -> None:
+        """Return at the next acknowledgement, or when the link is lost."""
+        await self._moved.wait()
+
+    def _tell_moved(self) -> None:
+        self._moved.set()
+        self._moved = trio.Event()
 
     async def run(self) -> None:
         """Keep the link until cancelled."""
@@ -80,6 +89,7 @@ class Uplink:
             self.state.connected = False
             self.state.connected_at = None
             self.state.error = reason
+            self._tell_moved()
             await trio.sleep(pause * random.uniform(0.5, 1.5))
             pause = min(pause * 2, _LAST_PAUSE)
 
@@ -142,22 +152,23 @@ class Uplink:
         await trio.to_thread.run_sync(reader.rewind)
         synced = resume
         while True:
-            before = recorder.written
-            entries = await trio.to_thread.run_sync(partial(reader.read, _AT_ONCE))
+            written = recorder.written
+            entries = await trio.to_thread.run_sync(partial(_read, reader, _AT_ONCE))
             for entry in entries:
                 if isinstance(entry, Lost):
-                    gap = Gap(entry.epoch, entry.last, entry.start_ms, entry.end_ms, entry.entries)
+                    lost = entry.last - entry.first + 1
+                    gap = Gap(entry.epoch, entry.last, entry.start_ms, entry.end_ms, lost)
                     await socket.send_message(messages.encode(gap))
                     synced = False
                 else:
                     await socket.send_message(entry.payload)
-                self.state.sent += 1
+                    synced = synced or (entry.epoch, entry.last) == (recorder.epoch, recorder.last_sync)
+                self.state.sent = entry.last
             if not entries:
                 if not synced and self._ready.is_set():
-                    # The spool of earlier epochs is sent: now the state, unless one is on its way.
                     recorder.want_sync()
                     synced = True
-                await recorder.grown(before)
+                await recorder.grown(written)
 
     async def _receive(self, socket: trio_websocket.WebSocketConnection) -> None:
         while True:
@@ -166,6 +177,7 @@ class Uplink:
                 case Ack():
                     await trio.to_thread.run_sync(self._reader.acknowledge, message.epoch, message.seq)
                     self.state.acknowledged = message.seq
+                    self._tell_moved()
                 case Refused():
                     raise LinkError(f"the analyzer ended the link: {message.reason}")
                 case Welcome():
@@ -182,10 +194,20 @@ class Uplink:
             cursor.close()
 
 
+def _read(reader: Reader, enough: int) -> list[Entry | Lost]:
+    """Some entries, about ``enough`` bytes of them; empty when all was read."""
+    entries: list[Entry | Lost] = []
+    size = 0
+    while size < enough and (entry := reader.next()) is not None:
+        entries.append(entry)
+        size += len(entry.payload) if isinstance(entry, Entry) else 0
+    return entries
+
+
 def tcp(address: Address) -> Dial:
     """A dial over TCP."""
 
-    async def dial() -> trio.abc.Stream:
+    async def dial() -> trio.SocketStream:
         return await trio.open_tcp_stream(address.host, address.port)
 
     return dial

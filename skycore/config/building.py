@@ -39,9 +39,10 @@ class Builder:
             kinds = self._schema.children[name]
             assert isinstance(kinds, Kinds)
             written = value.pop(name, {})
-            # The section named as its kind exists without being written.
-            for kind in kinds.kinds:
-                written.setdefault(kind, {kinds.choice: kind})
+            # The section named as its kind exists without being written, unless some of its keys must be.
+            for kind, section in kinds.kinds.items():
+                if kind not in written and not structure(self._converter, {}, section.cls)[1]:
+                    written[kind] = {kinds.choice: kind}
             made[name] = {each: self._kind(name, each, kinds, settings) for each, settings in written.items()}
         config = self._make(value, Config, ())
         assert isinstance(config, Config)

@@ -234,6 +234,7 @@ class _Composer:
     """
 
     def __init__(self, text: str, file: str) -> None:
+        self._text = text
         self._parser = yaml.CSafeLoader(text)
         self._file = file
         self._open: list[_Open] = []
@@ -255,8 +256,7 @@ class _Composer:
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             message = ", ".join(part for part in (error.context, error.problem) if part)
-            place = (mark.line + 1, mark.column + 1) if mark is not None else (0, 0)
-            raise _Wrong(Problem(self._file, *place, "", f"wrong YAML: {message}")) from None
+            raise _Wrong(Problem(self._file, *self._inside(mark), "", f"wrong YAML: {message}")) from None
         except yaml.YAMLError as error:
             raise _Wrong(Problem(self._file, 0, 0, "", f"wrong YAML: {error}")) from None
         finally:
@@ -377,6 +377,15 @@ class _Composer:
     def _where(self, event: yaml.Event) -> Where:
         mark = event.start_mark
         return Where(self._file) if mark is None else Where(self._file, mark.line + 1, mark.column + 1)
+
+    def _inside(self, mark: yaml.Mark | None) -> tuple[int, int]:
+        """Line and column of a mark; libyaml puts the end of the text one line too far."""
+        if mark is None:
+            return 0, 0
+        lines = _LINE_BREAK.split(self._text)
+        if mark.line < len(lines):
+            return mark.line + 1, min(mark.column, len(lines[mark.line])) + 1
+        return len(lines), len(lines[-1]) + 1
 
     def _wrong(self, where: Where, message: str) -> _Wrong:
         return _Wrong(where.problem("", message))

@@ -118,7 +118,7 @@ def _candidates(name: str, text: str, schema: Section) -> list[_Candidate]:
             for step in RENAMED[old][0].split("."):
                 item = child(item, step) if item is not None else None
             return [_Candidate(tuple(old.split(".")), item, type=item.type if isinstance(item, Leaf) else Any)]
-    every = list(_match(schema, name, ())) if len(name) <= _MAX_NAME else []
+    every = list(_match(schema, name, ())) if 0 < len(name) <= _MAX_NAME else []
     fixed = [each for each in every if each.free is None]
     is_map = text.lstrip().startswith("{")
     return fixed or [each for each in every if each.is_map == is_map]

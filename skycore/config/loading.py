@@ -134,7 +134,8 @@ def _assemble(
     problems: list[Problem],
     ignored: list[Ignored],
 ) -> Node:
-    tree = Node({}, Where(""))
+    # A key that must be written and is not belongs into the last file.
+    tree = Node({}, Where(documents[-1].where.file if documents else DEFAULT_FILES[0]))
     for document in documents:
         tree = merge(tree, rename(fold(document, schema, problems), ignored))
     return merge(tree, rename(environment.read(environ, schema, tree, problems, ignored), ignored))

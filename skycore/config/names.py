@@ -9,7 +9,7 @@ from typing import final
 import attrs
 
 from skycore.config import values
-from skycore.config.document import Entry, Node, Where, dotted, mapping, merge
+from skycore.config.document import Entry, Node, Where, dotted, find, mapping, merge
 from skycore.config.tree import Item, Kinds, Leaf, Names, Section, child
 from skycore.errors import Problem
 
@@ -75,10 +75,13 @@ def rename(node: Node, ignored: list[Ignored]) -> Node:
         if entry is not None:
             ignored.append(Ignored(old, entry.where, f"is an old name; write {' and '.join(new)}"))
             for path in new:
+                present = find(node, path.split("."))
+                if present is not None and present.node.value is not None:
+                    continue
                 moved = entry
                 for name in reversed(path.split(".")):
                     moved = Entry(entry.where, mapping({name: moved}, entry.where))
-                node = merge(moved.node, node)
+                node = merge(node, moved.node)
     return node
 
 

@@ -355,7 +355,7 @@ class Storage:
     """A ``storage.<name>`` section; ``settings`` is an instance of the ``Settings`` of its driver."""
 
     driver: str
-    settings: Any
+    settings: Any = attrs.field(repr=False)
 
 
 @attrs.frozen
@@ -363,7 +363,7 @@ class Auth:
     """An ``auth.<name>`` section; ``settings`` is an instance of the ``Settings`` of its type."""
 
     type: str
-    settings: Any
+    settings: Any = attrs.field(repr=False)
     role: str = "admin"
 
 
@@ -395,4 +395,4 @@ class Config:
     etcd: Etcd = Etcd()
     rbac: RBAC = RBAC()
     ui: UI = UI()
-    plugins: Mapping[str, Any] = attrs.Factory(dict)
+    plugins: Mapping[str, Any] = attrs.field(factory=dict, repr=False)

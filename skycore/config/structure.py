@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 import typing
@@ -47,6 +48,7 @@ class Fault:
     hidden: str
 
 
+@functools.cache
 def converter() -> Converter:
     """A converter that knows every type of ``skycore.config.values``."""
     made = Converter(forbid_extra_keys=True, detailed_validation=True)

@@ -76,7 +76,7 @@ class Staleness:
 class Graph:
     """The live graph of one process.
 
-    ``host`` and ``origin`` are given to elements whose claims do not bring their own.  ``with_tids`` makes
+    ``highest`` is the highest revision number given so far.  ``host`` and ``origin`` are given to elements whose claims do not bring their own.  ``with_tids`` makes
     the graph compute TIDs (agents do; on analyzers they come from the agents).  ``floor`` is a revision number
     that no element has exceeded before: elements seen for the first time continue from it.
     """
@@ -94,6 +94,7 @@ class Graph:
         self.origin = origin
         self.clock = clock
         self.floor = floor
+        self.highest = floor
         self.nodes: dict[str, Revision] = {}
         self.edges: dict[str, Revision] = {}
         self.edges_out: dict[str, tuple[str, ...]] = {}
@@ -150,6 +151,10 @@ class Graph:
             staleness = Staleness(origin, claimant, since if since is not None else self.clock(), None, reason)
             self.stale[origin, claimant] = staleness
             self.stale_log.append(staleness)
+
+    def continue_stale(self, origin: str, claimant: str, since: int) -> None:
+        """Go on with an interval that a store knows already, when the process starts again."""
+        self.stale[origin, claimant] = Staleness(origin, claimant, since, None, "stale since before the start")
 
     def mark_fresh(self, origin: str, claimant: str, until: int | None = None) -> None:
         """End that interval; no-op when there is none."""
@@ -457,6 +462,8 @@ class Graph:
             owners=owners,
         )
         table[id] = revision
+        if number > self.highest:
+            self.highest = number
         self.log.append(revision)
 
     def _end(self, table: dict[str, Revision], id: str, now: int) -> None:
@@ -477,6 +484,7 @@ class Graph:
             owners=current.owners,
         )
         self._remember(id, tombstone.revision)
+        self.highest = max(self.highest, tombstone.revision)
         self.log.append(tombstone)
 
     def _remember(self, id: str, revision: int) -> None:

@@ -132,6 +132,16 @@ class PluginHost:
                 self._start(self._instance(loaded, loaded.name, self.root, self.namespace))
             task_status.started()
 
+    async def settled(self) -> None:
+        """Return when every probe, and every sub-probe they started, has made its first inventory or has failed to."""
+        waiting = True
+        while waiting:
+            waiting = False
+            for instance in list(self._instances):
+                if instance.supervisor is not None and not instance.supervisor.tried.is_set():
+                    waiting = True
+                    await instance.supervisor.tried.wait()
+
     async def stop(self) -> list[str]:
         """Stop every probe; returns the names of those that are stuck.
 

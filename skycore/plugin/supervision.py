@@ -55,7 +55,8 @@ class Supervisor:
 
     ``begin`` makes a new run (it may raise, like the plugin's constructor): an async callable that takes a
     ``task_status``.  ``settled`` is called when a run has started, ``ended`` with True when the plugin is
-    gone for good and False when it crashed and will come back.
+    gone for good and False when it crashed and will come back.  ``tried`` is set when the first run has made its
+    first inventory, or has failed to.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Supervisor:
         self._scope = trio.CancelScope()
         self._done = trio.Event()
         self._stopping = False
+        self.tried = trio.Event()
 
     async def run(self) -> None:
         """Drive the plugin; never raises but for the cancellation of the caller's own scope."""
@@ -92,6 +94,7 @@ class Supervisor:
                     self.report.restarts += 1
                     self.report.state = "starting"
         finally:
+            self.tried.set()
             self._done.set()
             if self.report.state not in ("stuck", "finished"):
                 self.report.state = "stopped"
@@ -105,6 +108,7 @@ class Supervisor:
                 await nursery.start(run)
                 self._settled()
                 self.report.state = "running"
+                self.tried.set()
         except BaseException as error:
             cancelled, crash = _split(error)
             if self._stopping or crash is None:
@@ -133,6 +137,7 @@ class Supervisor:
             trace="".join(traceback.format_exception(crash)),
         )
         self._ended(False)
+        self.tried.set()
 
     def cancel(self) -> None:
         """Ask the plugin to stop; ``stopped`` waits for it."""

@@ -1,0 +1,1 @@
+"""The roles: the only place where the parts are wired together."""

@@ -26,4 +26,11 @@ def plugin_sections(enabled: Enabled) -> tuple[dict[str, type], list[str]]:
             section, settings = getattr(plugin, "section", None), getattr(plugin, "Settings", None)
             if isinstance(section, str) and isinstance(settings, type):
                 found[section] = settings
+    for driver in sorted(set(enabled.storage) & discovery.installed(discovery.STORES).keys()):
+        try:
+            store = discovery.load(discovery.STORES, driver)
+        except PluginError as error:
+            failures.append(f"storage.{driver}: {error}")
+        else:
+            found.setdefault(store.section, store.Settings)
     return found, failures

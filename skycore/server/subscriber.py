@@ -96,9 +96,7 @@ class SubscriberHub:
         finally:
             del self.subscribers[client.host]
 
-    async def _tell(
-        self, socket: WebSocket, cursor: Cursor[Revision], client: Subscriber, turn: trio.Lock
-    ) -> None:
+    async def _tell(self, socket: WebSocket, cursor: Cursor[Revision], client: Subscriber, turn: trio.Lock) -> None:
         while True:
             await cursor.wait()
             async with turn:

@@ -172,7 +172,8 @@ class WebSocket:
             while not (data and await self._take(data)):
                 data = await self._wire.read()
                 if not data:
-                    self._closed = self._closed or (1006, "the peer left without closing the WebSocket")
+                    reason = self._wire.broken or "the peer left without closing the WebSocket"
+                    self._closed = self._closed or (1006, reason)
                     break
             self._arrived.close()
             # Not in the finally: when the server stops, a last Close is still to be sent.

@@ -106,6 +106,7 @@ class Dockerd(Closing):
         """Kill the daemon (SIGKILL); its containers go on."""
         if self._daemon is not None:
             self._daemon.kill()
+            self._daemon.thaw()
             self._daemon.wait()
             self._daemon = None
 

@@ -125,14 +125,16 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
     process.kill()
 
 
-def _child_of(process: subprocess.Popen[bytes], seconds: float = 5.0) -> int:
-    """The pid of a process's only child, as soon as there is one."""
+def _child_of(process: subprocess.Popen[bytes], seconds: float = 5.0) -> int | None:
+    """The pid of a process's only child, as soon as there is one; None when the process has ended."""
     deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline and process.poll() is None:
+    while process.poll() is None:
         for child in _children(process):
             return child
+        if time.monotonic() > deadline:
+            raise LabError(f"{process.args!r} started nothing within {seconds} s")
         time.sleep(0.001)
-    raise LabError(f"{process.args!r} started nothing within {seconds} s (exit status {process.poll()})")
+    return None
 
 
 class Closing:
@@ -153,17 +155,17 @@ class Closing:
 class Inside:
     """A command that runs inside a fake host.
 
-    ``pid`` is its process ID as this machine counts; ``outer`` is the nsenter process that waits for it and
-    ends as it ended.
+    ``pid`` is its process ID as this machine counts (−1 when it ended at once); ``outer`` is the nsenter process
+    that waits for it and ends as it ended.
     """
 
     def __init__(self, outer: subprocess.Popen[bytes]) -> None:
         self.outer = outer
-        self.pid = _child_of(outer)
+        self.pid = _child_of(outer) or -1
 
     def kill(self, signum: int = signal.SIGKILL) -> None:
         """Send a signal; no error when it has ended."""
-        if self.outer.poll() is None:
+        if self.pid > 0 and self.outer.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signum)
 
@@ -204,7 +206,10 @@ class FakeHost(Closing):
             env=environment_here(),
         )
         try:
-            self.pid = _child_of(self._unshare)
+            init = _child_of(self._unshare)
+            if init is None:
+                raise LabError(f"unshare ended with {self._unshare.returncode}; a fake host needs root")
+            self.pid = init
             self._pidfd = os.pidfd_open(self.pid)
         except BaseException:
             self._unshare.kill()

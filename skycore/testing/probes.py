@@ -101,8 +101,7 @@ async def run_probes(
         lab = ProbeLab(graph, host)
         try:
             with trio.move_on_after(started):
-                while any(report.state == "starting" for report in host.reports()):
-                    await trio.sleep(0.005)
+                await host.settled()
             yield lab
         finally:
             await host.stop()

@@ -158,3 +158,8 @@ def test_nobody_listens() -> None:
 def test_an_address_that_is_none(address: str) -> None:
     with pytest.raises(ClientError, match="cannot ask there"):
         Client(address)
+
+
+def test_a_host_name_that_cannot_exist() -> None:
+    with pytest.raises(ClientError, match="cannot reach"):
+        Client("a..b:1", timeout=5).status()

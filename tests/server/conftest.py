@@ -76,7 +76,7 @@ class Client:
             while True:
                 event = http.next_event()
                 if event is h11.NEED_DATA:
-                    http.receive_data(await self.stream.receive_some())
+                    http.receive_data(bytes(await self.stream.receive_some()))
                 elif isinstance(event, h11.Response):
                     head = event
                 elif isinstance(event, h11.Data):
@@ -91,9 +91,9 @@ class Client:
         await self.send(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         return await self.response()
 
-    async def upgrade(self, path: str = "/ws") -> str:
+    async def upgrade(self, handshake: bytes) -> str:
         """Open a WebSocket by hand; the head of the answer."""
-        await self.send(handshake(path))
+        await self.send(handshake)
         return (await self.read_until(b"\r\n\r\n")).decode()
 
     async def frame(self) -> tuple[int, bytes]:
@@ -111,32 +111,6 @@ class Client:
         first, payload = await self.frame()
         assert first == 0x88, (first, payload)
         return int.from_bytes(payload[:2], "big")
-
-
-def handshake(path: str = "/ws", *extra: str) -> bytes:
-    """An opening handshake with the key of RFC 6455, section 1.3."""
-    lines = [
-        f"GET {path} HTTP/1.1",
-        "Host: x",
-        "Upgrade: websocket",
-        "Connection: keep-alive, Upgrade",
-        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-        "Sec-WebSocket-Version: 13",
-        *extra,
-    ]
-    return "\r\n".join(lines).encode() + b"\r\n\r\n"
-
-
-def masked(first: int, payload: bytes, mask: bytes = b"\x01\x02\x03\x04") -> bytes:
-    """A frame as a client sends it."""
-    size = len(payload)
-    if size < 126:
-        head = bytes((first, 0x80 | size))
-    elif size < 1 << 16:
-        head = bytes((first, 0x80 | 126)) + struct.pack("!H", size)
-    else:
-        head = bytes((first, 0x80 | 127)) + struct.pack("!Q", size)
-    return head + mask + bytes(byte ^ mask[index % 4] for index, byte in enumerate(payload))
 
 
 class Server:
@@ -166,9 +140,7 @@ class Server:
 
 
 class Serve(Protocol):
-    def __call__(
-        self, app: ASGIApp = ..., upgrades: Mapping[str, UpgradeHandler] = ..., **limits: Any
-    ) -> Server: ...
+    def __call__(self, app: ASGIApp = ..., upgrades: Mapping[str, UpgradeHandler] = ..., **limits: Any) -> Server: ...
 
 
 async def hello(scope: Scope, receive: Receive, send: Send) -> None:

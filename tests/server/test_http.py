@@ -143,7 +143,9 @@ async def test_pipelined_requests_are_answered_in_order(serve: Serve) -> None:
 
 async def test_the_body_of_a_head_response_is_dropped(serve: Serve) -> None:
     client = await serve().connect()
-    await client.send(b"HEAD /abc HTTP/1.1\r\nHost: x\r\n\r\nGET /next HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    await client.send(
+        b"HEAD /abc HTTP/1.1\r\nHost: x\r\n\r\nGET /next HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    )
     status, headers, body = await client.response("HEAD")
     assert (status, headers["content-length"], body) == (200, "4", b"")
     assert (await client.response())[2] == b"/next"

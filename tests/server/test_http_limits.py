@@ -247,7 +247,6 @@ async def test_bodies_that_come_too_slowly_are_408(
     await slow.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n")
     start = trio.current_time()
 
-
     async def drip() -> None:
         with contextlib.suppress(trio.BrokenResourceError):
             while True:
@@ -407,6 +406,7 @@ async def test_starlettes_own_500_keeps_the_connection(serve: Serve, logged: Log
     client = await serve(Starlette(routes=[Route("/", endpoint)])).connect()
     assert (await client.get())[0] == 500
     assert (await client.get())[0] == 500
+    await trio.testing.wait_all_tasks_blocked()
     assert len(logged) == 2
 
 

@@ -144,6 +144,7 @@ class DockerProbe:
         for id in await client.running():
             await self._look(client, id)
         self._said = inventory(self._known.values(), self._host.root)
+        self._let_go()
         with self._host.graph.snapshot(SCOPE):
             self._say(self._said.nodes, self._said.owners)
         self._hold()
@@ -152,6 +153,8 @@ class DockerProbe:
         for id in ids:
             await self._look(client, id)
         before, now = self._said, inventory(self._known.values(), self._host.root)
+        self._said = now
+        self._let_go()
         graph = self._host.graph
         with graph.transaction():
             for child, owner in before.owners.items():
@@ -163,7 +166,6 @@ class DockerProbe:
                 {key: node for key, node in now.nodes.items() if before.nodes.get(key) != node},
                 {child: owner for child, owner in now.owners.items() if before.owners.get(child) != owner},
             )
-        self._said = now
         self._hold()
         self._show_counts()
 
@@ -215,8 +217,13 @@ class DockerProbe:
         for child, owner in owners.items():
             graph.link(owner, child, "ownership", scope=SCOPE)
 
+    def _let_go(self) -> None:
+        """End netlink in the namespaces that no container is in any more: interfaces go before their namespace."""
+        for key in self._holds.keys() - self._said.namespaces.keys():
+            self._holds.pop(key).release()
+
     def _hold(self) -> None:
-        """Keep netlink running in the namespaces that containers are in, and in no others."""
+        """Keep netlink running in the namespaces that containers are in."""
         for key, namespace in self._said.namespaces.items():
             if key not in self._holds:
                 try:
@@ -224,8 +231,6 @@ class DockerProbe:
                 except OSError as error:
                     # Its last process is gone; the event that says so is on its way.
                     self._host.log.debug("namespace vanished", path=namespace.path, error=str(error))
-        for key in self._holds.keys() - self._said.namespaces.keys():
-            self._holds.pop(key).release()
 
     # ------------------------------------------------------------------ what people see
 

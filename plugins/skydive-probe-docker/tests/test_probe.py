@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import cattrs
 import pytest
+import structlog
 import trio
+import yaml
+from skydive_probe_docker import DockerProbe
 from skydive_probe_docker import client as client_module
 from skydive_probe_docker import probe as probe_module
 
@@ -25,12 +29,10 @@ def _settings(dockerd: Dockerd) -> dict[str, Any]:
     }
 
 
-def _one(lab: ProbeLab, **wanted: Any) -> Callable[[], dict[str, Any] | None]:
-    def find() -> dict[str, Any] | None:
-        found = lab.nodes(**wanted)
-        return found[0] if len(found) == 1 else None
-
-    return find
+async def _only(lab: ProbeLab, **wanted: Any) -> dict[str, Any]:
+    """Wait until exactly one node has these values, and return it."""
+    await lab.until(lambda: len(lab.nodes(**wanted)) == 1, timeout=10)
+    return lab.nodes(**wanted)[0]
 
 
 def _owner(lab: ProbeLab, node: dict[str, Any]) -> str | None:
@@ -58,10 +60,19 @@ async def _inspect(dockerd: Dockerd, name: str, format: str) -> str:
     return await dockerd.adocker("inspect", "--format", format, name)
 
 
+def test_the_sample_configuration_shows_the_defaults() -> None:
+    sample = yaml.safe_load((Path(__file__).parents[1] / "sample.yml").read_text())
+    assert sample["agent"]["topology"].pop("probes") == ["docker"]
+    settings = sample
+    for step in DockerProbe.section.split("."):
+        settings = settings[step]
+    assert cattrs.Converter(forbid_extra_keys=True).structure(settings, DockerProbe.Settings) == DockerProbe.Settings()
+
+
 async def test_a_container_that_runs_already(dockerd: Dockerd) -> None:
     id = await dockerd.acontainer("web", "--label", "com.example.role=front")
     async with run_probes({"docker": _settings(dockerd)}, namespace=dockerd.host.netns_path) as lab:
-        container = await lab.until(_one(lab, Type="container"))
+        container = await _only(lab, Type="container")
         assert container["Name"] == "web"
         assert container["Manager"] == "docker"
         assert container["Container"]["ID"] == id
@@ -84,29 +95,29 @@ async def test_the_life_of_a_container(dockerd: Dockerd) -> None:
     async with run_probes({"docker": _settings(dockerd)}, namespace=dockerd.host.netns_path) as lab:
         empty = _elements(lab)
         await dockerd.acontainer("web")
-        container = await lab.until(_one(lab, Type="container", Name="web"))
+        container = await _only(lab, Type="container", Name="web")
         before = _elements(lab)
 
         await dockerd.adocker("network", "create", "second")
         await dockerd.adocker("network", "connect", "second", "web")
         await dockerd.adocker("pause", "web")
-        await lab.until(_one(lab, Name="web", Container__Status="paused"))
+        await _only(lab, Name="web", Container__Status="paused")
         await dockerd.adocker("unpause", "web")
-        await lab.until(_one(lab, Name="web", Container__Status="running"))
+        await _only(lab, Name="web", Container__Status="running")
         await dockerd.adocker("rename", "web", "shop")
-        renamed = await lab.until(_one(lab, Type="container", Name="shop"))
+        renamed = await _only(lab, Type="container", Name="shop")
         assert renamed["@ID"] == container["@ID"]
-        await lab.until(_one(lab, Type="netns", Name="shop"))
+        await _only(lab, Type="netns", Name="shop")
         assert _elements(lab) == before
 
         await dockerd.adocker("stop", "--time", "0", "shop")
         await lab.until(lambda: _elements(lab) == empty)
         await dockerd.adocker("start", "shop")
-        again = await lab.until(_one(lab, Type="container", Name="shop"))
+        again = await _only(lab, Type="container", Name="shop")
         assert again["@ID"] == container["@ID"]
         await dockerd.adocker("restart", "--time", "0", "shop")
         pid = await _inspect(dockerd, "shop", "{{.State.Pid}}")
-        await lab.until(_one(lab, Type="container", Container__InitProcessPID=int(pid)))
+        await _only(lab, Type="container", Container__InitProcessPID=int(pid))
         assert len(lab.nodes(Type="netns")) == 1
         await dockerd.adocker("rm", "--force", "shop")
         await lab.until(lambda: _elements(lab) == empty)
@@ -115,16 +126,16 @@ async def test_the_life_of_a_container(dockerd: Dockerd) -> None:
 async def test_containers_that_share_a_namespace_share_its_node(dockerd: Dockerd) -> None:
     async with run_probes({"docker": _settings(dockerd)}, namespace=dockerd.host.netns_path) as lab:
         await dockerd.acontainer("zebra")
-        await lab.until(_one(lab, Type="container"))
+        await _only(lab, Type="container")
         await dockerd.acontainer("aardvark", "--network", "container:zebra")
-        second = await lab.until(_one(lab, Type="container", Name="aardvark"))
+        second = await _only(lab, Type="container", Name="aardvark")
         (netns,) = lab.nodes(Type="netns")
         assert netns["Name"] == "zebra"
         assert _owner(lab, second) == netns["@ID"]
 
         await dockerd.adocker("rm", "--force", "zebra")
         await lab.until(lambda: not lab.nodes(Type="container", Name="zebra"))
-        kept = await lab.until(_one(lab, Type="netns", Name="aardvark"))
+        kept = await _only(lab, Type="netns", Name="aardvark")
         assert kept["@ID"] == netns["@ID"]
         assert _owner(lab, second) == netns["@ID"]
         assert os.stat(kept["Path"]).st_ino == netns["Inode"]
@@ -135,7 +146,7 @@ async def test_containers_that_share_a_namespace_share_its_node(dockerd: Dockerd
 async def test_a_container_in_the_hosts_namespace_is_the_hosts(dockerd: Dockerd) -> None:
     async with run_probes({"docker": _settings(dockerd)}, namespace=dockerd.host.netns_path) as lab:
         await dockerd.acontainer("hostly", "--network", "host")
-        container = await lab.until(_one(lab, Type="container"))
+        container = await _only(lab, Type="container")
         assert _owner(lab, container) == _host_id(lab)
         assert not lab.nodes(Type="netns")
 
@@ -144,7 +155,7 @@ async def test_a_container_whose_process_cannot_be_seen_is_still_shown(dockerd: 
     settings = {**_settings(dockerd), "proc_path": str(tmp_path)}
     await dockerd.acontainer("web")
     async with run_probes({"docker": settings}, namespace=dockerd.host.netns_path) as lab:
-        container = await lab.until(_one(lab, Type="container"))
+        container = await _only(lab, Type="container")
         assert _owner(lab, container) == _host_id(lab)
         assert "proc_path" in lab.report("docker").fields["unseen"]
         await dockerd.adocker("rm", "--force", "web")
@@ -157,7 +168,7 @@ async def test_hostile_labels(dockerd: Dockerd) -> None:
     options = [part for label in labels for part in ("--label", label)]
     async with run_probes({"docker": _settings(dockerd)}, namespace=dockerd.host.netns_path) as lab:
         await dockerd.acontainer("hostile", *options)
-        container = await lab.until(_one(lab, Type="container"))
+        container = await _only(lab, Type="container")
         found = container["Container"]["Labels"]
         assert (found["a"], found["a.b"], found["q"]) == ("1", "2", '"\\\n\t\x01')
         assert len(found["big"]) == 100_000
@@ -180,7 +191,7 @@ async def test_a_killed_daemon_makes_stale_and_changes_nothing(dockerd: Dockerd)
         assert lab.graph.log.end == log_end
         assert "error" not in lab.report("docker").fields
         await dockerd.adocker("rm", "--force", "sidecar")
-        await lab.until(_one(lab, Type="container", Name="web"))
+        await _only(lab, Type="container", Name="web")
 
 
 async def test_what_happened_while_the_daemon_was_lost_shows_afterwards(dockerd: Dockerd) -> None:
@@ -194,7 +205,7 @@ async def test_what_happened_while_the_daemon_was_lost_shows_afterwards(dockerd:
         await dockerd.host.arun("kill", "-9", str(pid))
         assert len(lab.nodes(Type="container")) == 2
         await trio.to_thread.run_sync(dockerd.restart)
-        container = await lab.until(_one(lab, Type="container"), timeout=10)
+        container = await _only(lab, Type="container")
         assert container["Name"] == "stays"
         assert len(lab.nodes(Type="netns")) == 1
 
@@ -204,7 +215,7 @@ async def test_a_daemon_that_hangs_is_lost_until_it_answers(dockerd: Dockerd, mo
     monkeypatch.setattr(probe_module, "HEARTBEAT_SECONDS", 0.1)
     await dockerd.acontainer("web")
     async with run_probes({"docker": _settings(dockerd)}, namespace=dockerd.host.netns_path) as lab:
-        await lab.until(_one(lab, Type="container"))
+        await _only(lab, Type="container")
         dockerd.freeze()
         try:
             reason = await lab.until(lambda: _stale(lab))
@@ -223,7 +234,7 @@ async def test_a_daemon_that_comes_later(dockerd: Dockerd) -> None:
         await trio.to_thread.run_sync(dockerd.restart)
         await lab.until(lambda: lab.report("docker").state == "running", timeout=10)
         await dockerd.acontainer("web")
-        await lab.until(_one(lab, Type="container"))
+        await _only(lab, Type="container")
 
 
 async def test_containers_that_start_during_the_first_inventory_are_not_missed(dockerd: Dockerd) -> None:
@@ -234,7 +245,7 @@ async def test_containers_that_start_during_the_first_inventory_are_not_missed(d
             await lab.until(lambda: len(lab.nodes(Type="container")) == 6, timeout=10)
             assert len(lab.nodes(Type="netns")) == 6
             await dockerd.adocker("rm", "--force", "c1", "c2", "c3", "c4", "c5")
-            await lab.until(_one(lab, Type="container", Name="c6"))
+            await _only(lab, Type="container", Name="c6")
             assert len(lab.nodes(Type="netns")) == 1
 
 
@@ -253,7 +264,8 @@ async def test_a_daemon_that_talks_nonsense_is_named_once(tmp_path: Path, monkey
                 asked += 1
                 with connection:
                     await connection.recv(4096)
-                    await connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n[1, 2")
+                    with suppress(OSError):
+                        await connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n[1, 2")
 
     async with trio.open_nursery() as nursery:
         await nursery.start(serve)
@@ -267,39 +279,3 @@ async def test_a_daemon_that_talks_nonsense_is_named_once(tmp_path: Path, monkey
     assert [entry["event"] for entry in logs if entry["log_level"] == "warning"] == [
         "docker is lost; asking again every few seconds"
     ]
-
-
-@pytest.mark.parametrize("first", ["docker", "netns"])
-async def test_a_namespace_that_netns_sees_too_is_one_node(dockerd: Dockerd, first: str) -> None:
-    """The same graph in either order of appearance, and of disappearance."""
-    await dockerd.acontainer("web")
-    pid = int(await _inspect(dockerd, "web", "{{.State.Pid}}"))
-    namespace = namespaces.resolve(f"{dockerd.host.proc_path}/{pid}/ns/net")
-    async with run_probes({"docker": _settings(dockerd)}, namespace=dockerd.host.netns_path) as lab:
-        graph = lab.graph
-        id = node_id(graph.host, namespace.key)
-        netns = graph.claimant(
-            "netns", plugin="netns", precedence={key: frozenset({"docker"}) for key in ("Path", "Inode", "Device")}
-        )
-
-        def claim() -> None:
-            netns.put(
-                id,
-                {
-                    "Name": "attached",
-                    "Type": "netns",
-                    "Path": "/run/netns/attached",
-                    "Inode": namespace.inode,
-                    "Device": namespace.device,
-                },
-            )
-
-        await lab.until(_one(lab, Type="container"))
-        if first == "netns":
-            await dockerd.adocker("stop", "--time", "0", "web")
-            await lab.until(lambda: not lab.nodes(Type="container"))
-            await dockerd.adocker("start", "web")
-            # The restarted container has another namespace, which is to be claimed before docker's probe sees it.
-            pid = int(await _inspect(dockerd, "web", "{{.State.Pid}}"))
-        claim()
-        node = await lab.until(_one(lab, Type="netns", Name="web"))

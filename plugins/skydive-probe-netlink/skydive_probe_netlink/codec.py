@@ -158,9 +158,10 @@ class NamespaceId:
 
 @attrs.frozen
 class Done:
-    """The end of a dump; ``code`` is 0 or an errno."""
+    """The end of a dump: ``code`` is 0 or an errno; ``text`` explains it, or is empty."""
 
     code: int
+    text: str = ""
 
 
 @attrs.frozen
@@ -342,20 +343,30 @@ def _read_nsid(frame: Frame, _table: _Table) -> NamespaceId:
 
 
 def _read_done(frame: Frame, _table: _Table) -> Done:
+    payload = frame.payload
     # Kernels may send a bare header; then the dump went well.
-    return Done(-_unpack(_S32, frame.payload, 0, len(frame.payload))[0] if frame.payload else 0)
+    if not payload:
+        return Done(0)
+    (code,) = _unpack(_S32, payload, 0, len(payload))
+    return Done(-code, _explanation(frame, _S32.size))
 
 
 def _read_failure(frame: Frame, _table: _Table) -> Failure:
     payload = frame.payload
+    # The request follows the code: its header alone when CAPPED, else all of it.
     (code,) = _unpack(_S32, payload, 0, len(payload))
-    text = ""
-    if frame.flags & NLM_F_ACK_TLVS:
-        # The request follows: its header alone when CAPPED, else all of it.
-        (length, *_) = _unpack(_HEADER, payload, _S32.size, len(payload))
-        start = _S32.size + (_HEADER.size if frame.flags & NLM_F_CAPPED else _aligned(length))
-        text = _read_attributes(_FAILURE_ATTRIBUTES, payload, start, len(payload)).get("text", "")
-    return Failure(-code, text)
+    if not frame.flags & NLM_F_ACK_TLVS:
+        return Failure(-code, "")
+    (length, *_) = _unpack(_HEADER, payload, _S32.size, len(payload))
+    request = _HEADER.size if frame.flags & NLM_F_CAPPED else _aligned(length)
+    return Failure(-code, _explanation(frame, _S32.size + request))
+
+
+def _explanation(frame: Frame, start: int) -> str:
+    if not frame.flags & NLM_F_ACK_TLVS:
+        return ""
+    text: str = _read_attributes(_FAILURE_ATTRIBUTES, frame.payload, start, len(frame.payload)).get("text", "")
+    return text
 
 
 def _read_overrun(_frame: Frame, _table: _Table) -> Overrun:

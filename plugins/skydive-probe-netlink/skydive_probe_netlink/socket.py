@@ -203,5 +203,4 @@ def _open() -> socket.socket:
 
 def _raise_for(body: codec.Body | None) -> None:
     if isinstance(body, codec.Done | codec.Failure) and body.code:
-        text = body.text if isinstance(body, codec.Failure) else ""
-        raise NetlinkError(body.code, text or os.strerror(body.code))
+        raise NetlinkError(body.code, body.text or os.strerror(body.code))

@@ -113,6 +113,7 @@ def test_ends_errors_and_overruns() -> None:
     flags = codec.NLM_F_ACK_TLVS | codec.NLM_F_CAPPED
     buffer = message(codec.NLMSG_DONE, struct.pack("=i", 0))
     buffer += message(codec.NLMSG_DONE, struct.pack("=i", -errno.EBUSY))
+    buffer += message(codec.NLMSG_DONE, struct.pack("=i", -errno.EINVAL) + text, codec.NLM_F_ACK_TLVS)
     buffer += message(codec.NLMSG_ERROR, struct.pack("=i", -errno.ENODEV) + header + text, flags)
     buffer += message(codec.NLMSG_ERROR, struct.pack("=i", 0) + header)
     buffer += message(codec.NLMSG_OVERRUN, b"")
@@ -120,6 +121,7 @@ def test_ends_errors_and_overruns() -> None:
     assert decoded(buffer) == [
         Done(0),
         Done(errno.EBUSY),
+        Done(errno.EINVAL, "no such thing"),
         Failure(errno.ENODEV, "no such thing"),
         Failure(0, ""),
         Overrun(),

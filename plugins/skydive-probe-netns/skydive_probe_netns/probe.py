@@ -30,6 +30,10 @@ class NetnsProbe:
     section: ClassVar[str] = "agent.topology.netns"
     roles: ClassVar[frozenset[str]] = frozenset({"agent"})
     capabilities: ClassVar[frozenset[str]] = frozenset({"CAP_SYS_ADMIN"})
+    # A name in run_path outlives the containers whose namespace docker also knows.
+    precedence: ClassVar[dict[str, frozenset[str]]] = {
+        key: frozenset({"docker"}) for key in ("Path", "Inode", "Device")
+    }
 
     @attrs.frozen
     class Settings:

@@ -139,7 +139,7 @@ def range(call: Call, kind: Kind) -> Operation:
 
 
 _GO_TYPES: dict[type, tuple[str, Callable[[Any], str]]] = {
-    float: ("float64", repr),
+    float: ("float64", lambda value: repr(value).removesuffix(".0")),
     bool: ("bool", lambda value: "true" if value else "false"),
 }
 

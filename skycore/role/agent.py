@@ -1,0 +1,117 @@
+"""The agent: probes fill a graph, the graph goes to the analyzers, and anyone here may ask about it."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+import structlog
+import trio
+
+from skycore.cluster.recorder import Recorder
+from skycore.cluster.spool import Spool, next_epoch
+from skycore.cluster.uplink import Dial, Uplink, tcp
+from skycore.graph.graph import Graph, now_ms
+from skycore.graph.live import LiveView
+from skycore.gremlin import QueryContext
+from skycore.plugin.host import PluginHost, host_node_id
+from skycore.role import status
+from skycore.role.floor import RevisionFloor
+from skycore.role.port import Port, keep_alive
+from skycore.role.setup import Setup
+from skycore.server import rest
+from skycore.server.subscriber import SubscriberHub
+
+log = structlog.get_logger(__name__)
+
+_INVENTORY_TIME = 10.0
+_FLUSH_TIME = 1.0
+
+
+class Agent:
+    """One agent.  ``start`` returns when it serves; ``stop`` ends it in order.
+
+    ``local`` maps names of analyzers in this process to how they are reached.
+    """
+
+    def __init__(self, setup: Setup, local: Mapping[str, Dial] | None = None) -> None:
+        config = setup.config
+        setup.check_listen("agent.listen")
+        self._setup = setup
+        folder = setup.folder("agent")
+        self._floor = RevisionFloor(folder / "revision")
+        self.graph = Graph(
+            host=config.host_id, origin=f"agent.{config.host_id}", with_tids=True, floor=self._floor.start()
+        )
+        self.graph.claimant("skycore").put(
+            host_node_id(self.graph),
+            {"Name": config.host_id, "Type": "host", "Hostname": socket.gethostname()},
+        )
+        self.plugins = PluginHost(self.graph, setup.probes("agent"), role="agent", cache=folder / "cache")
+        dials = {str(address): tcp(address) for address in config.analyzers} | dict(local or {})
+        self._ready = trio.Event()
+        self.spool, self.recorder, self.uplinks = self._links(folder / "spool", dials)
+        self.hub = SubscriberHub(self.graph, service="agent", keep_alive=keep_alive(config))
+        queries = QueryContext(LiveView(self.graph), now_ms)
+        app = rest.application(
+            service="agent", host=config.host_id, queries=queries, status=partial(status.of_agent, self)
+        )
+        self.port = Port("agent.listen", config.agent.listen, app, {"/ws/subscriber": self.hub.serve})
+
+    def _links(self, folder: Path, dials: Mapping[str, Dial]) -> tuple[Spool | None, Recorder | None, list[Uplink]]:
+        if not dials:
+            return None, None, []
+        epoch = next_epoch(folder, now_ms())
+        spool = Spool(folder, epoch, self._setup.config.agent.spool.max_bytes)
+        spool.retain(list(dials))
+        recorder = Recorder(self.graph, spool)
+        token = self._setup.token()
+        return (
+            spool,
+            recorder,
+            [Uplink(name, dial, recorder, ready=self._ready, token=token) for name, dial in dials.items()],
+        )
+
+    async def start(self, nursery: trio.Nursery) -> None:
+        """Bind the port, start probes and links."""
+        await nursery.start(self.port.run)
+        nursery.start_soon(self._floor.keep, self.graph)
+        for uplink in self.uplinks:
+            nursery.start_soon(uplink.run)
+        await nursery.start(self.plugins.run)
+        nursery.start_soon(self._when_ready, nursery)
+        log.info("agent is running", host=self.graph.host, listen=self.port.bound)
+
+    async def _when_ready(self, nursery: trio.Nursery) -> None:
+        """The first state that analyzers see is the first complete inventory, not its making."""
+        with trio.move_on_after(_INVENTORY_TIME):
+            await self.plugins.settled()
+        self._ready.set()
+        if self.recorder is not None:
+            nursery.start_soon(self.recorder.run)
+
+    async def stop(self) -> list[str]:
+        """Stop the probes, and let what they said reach the spool; returns the probes that are stuck."""
+        stuck = await self.plugins.stop()
+        recorder = self.recorder
+        if recorder is not None and self._ready.is_set():
+            with trio.move_on_after(_FLUSH_TIME, shield=True):
+                await recorder.caught_up()
+                await self._acknowledged()
+        self._floor.close(self.graph)
+        return stuck
+
+    async def _acknowledged(self) -> None:
+        """Wait until every connected analyzer has what it was sent."""
+        recorder = self.recorder
+        assert recorder is not None
+        for uplink in self.uplinks:
+            while uplink.state.connected and uplink.state.acknowledged < recorder.written:
+                await uplink.moved()
+
+    def close(self) -> None:
+        """Let go of the spool; after everything else has ended."""
+        if self.spool is not None:
+            self.spool.close()

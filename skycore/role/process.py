@@ -1,0 +1,90 @@
+"""One process with one or both roles: from its start to the end of its last task."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import Literal
+
+import structlog
+import trio
+
+from skycore.errors import SkycoreError
+from skycore.role.agent import Agent
+from skycore.role.analyzer import Analyzer
+from skycore.role.setup import Setup
+
+log = structlog.get_logger(__name__)
+
+Role = Literal["agent", "analyzer", "allinone"]
+
+
+async def serve(role: Role, setup: Setup) -> None:
+    """Run the role until SIGINT or SIGTERM, then end in order.
+
+    An agent in the same process as its analyzer reaches it by the same link, over a socket pair.  Raises
+    SkycoreError when something cannot be started.  When a probe is stuck, the process leaves by ``os._exit``
+    after everything else was saved: nothing can end such a task.
+    """
+    analyzer = Analyzer(setup) if role != "agent" else None
+    agent: Agent | None = None
+    stuck: list[str] = []
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_watch_signals, stop := trio.Event())
+            if analyzer is not None:
+                await analyzer.start(nursery)
+            if role != "analyzer":
+                port = analyzer.port if analyzer is not None else None
+                local = {"local": lambda: port.connect(nursery)} if port is not None else {}
+                agent = Agent(setup, local)
+                await agent.start(nursery)
+            await stop.wait()
+            log.info("stopping")
+            # First the agent, so that what its probes said last still reaches the analyzer.
+            stuck += await agent.stop() if agent is not None else []
+            stuck += await analyzer.stop() if analyzer is not None else []
+            if stuck:
+                _close(agent, analyzer)
+                log.error("left without waiting for stuck probes", probes=stuck)
+                sys.stderr.flush()
+                os._exit(0)
+            nursery.cancel_scope.cancel()
+    finally:
+        _close(agent, analyzer)
+
+
+def _close(agent: Agent | None, analyzer: Analyzer | None) -> None:
+    if agent is not None:
+        agent.close()
+    if analyzer is not None:
+        analyzer.close()
+
+
+async def _watch_signals(stop: trio.Event) -> None:
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async for _ in signals:
+            if stop.is_set():
+                log.warning("asked to stop a second time: leaving at once")
+                os._exit(1)
+            stop.set()
+
+
+def run(role: Role, setup: Setup) -> None:
+    """The same, from outside of trio; SkycoreError comes out as itself."""
+    try:
+        trio.run(serve, role, setup)
+    except BaseExceptionGroup as group:
+        errors = _leaves(group)
+        for error in errors:
+            if isinstance(error, SkycoreError):
+                raise error from None
+        raise
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    found: list[BaseException] = []
+    for error in group.exceptions:
+        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return found

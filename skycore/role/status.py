@@ -1,0 +1,144 @@
+"""What `/api/status` shows: the shapes that Skydive's clients read, and what is ours besides."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from skycore.graph.graph import Graph
+from skycore.plugin.host import PluginHost
+from skycore.server.subscriber import SubscriberHub
+
+if TYPE_CHECKING:
+    from skycore.role.agent import Agent
+    from skycore.role.analyzer import Analyzer
+
+_SHOWN_CONFLICTS = 100
+
+
+def of_agent(agent: Agent) -> dict[str, Any]:
+    """The agent's status."""
+    spool = agent.spool
+    recorder = agent.recorder
+    return {
+        "Clients": _subscribers(agent.hub),
+        "Analyzers": {
+            uplink.state.remote_host or uplink.state.analyzer: {
+                **_connection("analyzer", uplink.state.analyzer, uplink.state.connected_at, uplink.state.connected),
+                "IsMaster": uplink.state.connected,
+                "Sent": uplink.state.sent,
+                "Acknowledged": uplink.state.acknowledged,
+                "ClockSkew": uplink.state.skew,
+                "Error": uplink.state.error,
+            }
+            for uplink in agent.uplinks
+        },
+        "TopologyProbes": _probes(agent.plugins),
+        "FlowProbes": [],
+        "Spool": None
+        if spool is None or recorder is None
+        else {
+            "Epoch": recorder.epoch,
+            "Written": recorder.written,
+            "Bytes": spool.status.bytes,
+            "Segments": spool.status.segments,
+            "Dropped": spool.status.dropped + recorder.lost,
+            "Error": recorder.error,
+        },
+        "Graph": _graph(agent.graph),
+    }
+
+
+def of_analyzer(analyzer: Analyzer) -> dict[str, Any]:
+    """The analyzer's status."""
+    keeper = analyzer.keeper
+    return {
+        "Agents": {
+            link.host: {
+                **_connection("agent", link.address, link.connected_at, True),
+                "Version": link.version,
+                "Epoch": link.epoch,
+                "Entries": link.entries,
+                "Revisions": link.revisions,
+                "Acknowledged": link.acknowledged,
+                "ClockSkew": link.skew,
+            }
+            for link in analyzer.intake.links.values()
+        },
+        "Peers": {"Incomers": {}, "Outgoers": {}},
+        "Publishers": {},
+        "Subscribers": _subscribers(analyzer.hub),
+        "Alerts": {"IsMaster": True},
+        "Captures": {"IsMaster": True},
+        "Probes": _probes(analyzer.plugins),
+        "History": {
+            "State": "failing" if keeper.error else "running",
+            "Error": keeper.error,
+            "Revisions": keeper.revisions,
+            "Commits": keeper.commits,
+            "Backlog": keeper.backlog,
+            "Gaps": keeper.gaps,
+        },
+        "Graph": _graph(analyzer.graph),
+    }
+
+
+def _connection(service: str, address: str, since: int | None, connected: bool) -> dict[str, Any]:
+    host, _, port = address.rpartition(":")
+    return {
+        "ServiceType": service,
+        "ClientProtocol": "json",
+        "Addr": host,
+        "Port": int(port) if port.isdigit() else 0,
+        "IsConnected": connected,
+        "ConnectTime": None if since is None else _time(since),
+    }
+
+
+def _subscribers(hub: SubscriberHub) -> dict[str, Any]:
+    return {
+        host: {
+            **_connection(client.kind, client.address, client.connected_at, True),
+            "Sent": client.sent,
+            "Coalesced": client.coalesced,
+        }
+        for host, client in hub.subscribers.items()
+    }
+
+
+def _probes(plugins: PluginHost) -> dict[str, Any]:
+    stale = {claimant: staleness for (_, claimant), staleness in plugins.graph.stale.items()}
+    return {
+        report.name: {
+            **report.fields,
+            "Status": report.state,
+            "Error": report.error,
+            "Restarts": report.restarts,
+            "Blocked": report.blocked,
+            "BlockedLongest": round(report.blocked_longest, 3),
+            "Stale": stale[report.name].reason if report.name in stale else None,
+        }
+        for report in plugins.reports()
+    }
+
+
+def _graph(graph: Graph) -> dict[str, Any]:
+    conflicts = [
+        {"ID": id, "Key": conflict.key, "Kept": conflict.kept, "Ignored": conflict.ignored}
+        for id, found in list(graph.conflicts.items())[:_SHOWN_CONFLICTS]
+        for conflict in found
+    ]
+    return {
+        "Nodes": len(graph.nodes),
+        "Edges": len(graph.edges),
+        "Changes": graph.log.end,
+        "Conflicts": conflicts,
+        "Stale": [
+            {"Origin": origin, "Claimant": claimant, "Since": staleness.since, "Reason": staleness.reason}
+            for (origin, claimant), staleness in sorted(graph.stale.items())
+        ],
+    }
+
+
+def _time(milliseconds: int) -> str:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
