@@ -164,7 +164,7 @@ def value_test(leaf: Leaf) -> Callable[[AnyValue], bool]:
 
 def metadata_path(key: str) -> tuple[str, ...]:
     """The parts of a metadata key: split at its dots, a leading ``Metadata.`` stripped."""
-    return _split(key)
+    return tuple(key.removeprefix("Metadata.").split("."))
 
 
 def lookup(metadata: dict[str, AnyValue], path: tuple[str, ...]) -> AnyValue:
@@ -199,11 +199,6 @@ def _fan_out(members: list[AnyValue], path: tuple[str, ...]) -> AnyValue:
         else:
             found.append(value)
     return found if present else MISSING
-
-
-@lru_cache(maxsize=4096)
-def _split(key: str) -> tuple[str, ...]:
-    return tuple(key.removeprefix("Metadata.").split("."))
 
 
 # Bounded, so that a string of many digits costs nothing; 20 digits hold every 64-bit integer.

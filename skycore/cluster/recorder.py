@@ -127,7 +127,6 @@ class Recorder:
                 self.spool.append(entry.first, entry.last, messages.encode(entry.message), start_ms=start, end_ms=end)
             except StorageError as error:
                 self.spool.lose(entry.first, entry.last, start_ms=start, end_ms=end)
-                self.lost += entry.last - entry.first + 1
                 if self.error is None:
                     log.error("the spool takes nothing; what is lost becomes a gap in history", error=str(error))
                 self.error = str(error)

@@ -198,6 +198,9 @@ class Spool:
             self._dropped += last - first + 1
             if self._state.readers:
                 self._state.add_lost(Lost(self.epoch, first, last, start_ms, end_ms))
+                # On a full disk this may fail as well; the next sync tries again.
+                with suppress(StorageError):
+                    self._save()
 
     def _check_next(self, first: int, last: int) -> None:
         if self._closed:

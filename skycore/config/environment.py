@@ -49,11 +49,14 @@ def read(
     for variable, text in sorted(environ.items()):
         if not variable.startswith(PREFIX) or not text.strip() or variable in NOT_KEYS:
             continue
+        if not _is_unicode(text):
+            problems.append(_where(variable).problem("", "is not UTF-8 text"))
+            continue
         candidates = _candidates(variable.removeprefix(PREFIX), text, schema)
         if len(candidates) > 1:
             unclear.append((variable, candidates))
         elif candidates:
-            found.append((candidates[0].path, variable, _node(candidates[0], variable, text, schema, problems)))
+            found.append((candidates[0].path, variable, _node(candidates[0], variable, text, problems)))
         else:
             ignored.append(Ignored("", _where(variable), "no configuration key has this name"))
     # What a clear variable names (SKYDIVE_STORAGE_MYES_DRIVER) tells how to read an unclear one.
@@ -62,7 +65,7 @@ def read(
         fitting = [each for each in candidates if _exists(each, known, schema)]
         if len(fitting) == 1:
             text = environ[variable]
-            found.append((fitting[0].path, variable, _node(fitting[0], variable, text, schema, problems)))
+            found.append((fitting[0].path, variable, _node(fitting[0], variable, text, problems)))
         else:
             choices = " or ".join(dotted(each.path) for each in candidates[:4])
             ignored.append(Ignored("", _where(variable), f"is ambiguous: {choices}; write it in a file"))
@@ -145,7 +148,7 @@ def _match(item: Item, rest: str, path: tuple[str, ...], free: str | None = None
             yield _Candidate((*path, rest.lower()), None, rest.lower(), pair[1])
 
 
-def _node(candidate: _Candidate, variable: str, text: str, schema: Section, problems: list[Problem]) -> Node:
+def _node(candidate: _Candidate, variable: str, text: str, problems: list[Problem]) -> Node:
     where = _where(variable)
     item = candidate.item
     if candidate.is_map:
@@ -177,11 +180,23 @@ def _value(type_: Any, text: str) -> Any:
     return text
 
 
+def _is_unicode(text: str) -> bool:
+    """Whether the variable was UTF-8; Python keeps other bytes as lone surrogates (PEP 383)."""
+    try:
+        return bool(text.encode())
+    except UnicodeEncodeError:
+        return False
+
+
 def _json(text: str) -> Any:
     """The value of a JSON text; None when it is none, or nested too deep."""
     try:
         value = json.loads(text, parse_constant=_refuse)
-        return value if _depth(value) <= MAX_DEPTH else None
+        if _depth(value) > MAX_DEPTH:
+            return None
+        # Raises UnicodeEncodeError, a ValueError, for half of a surrogate pair, which no JSON that we write can hold.
+        json.dumps(value, ensure_ascii=False).encode()
+        return value
     except (ValueError, RecursionError):
         return None
 

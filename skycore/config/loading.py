@@ -73,7 +73,8 @@ def load(
     ``auth.basic``) to the settings classes of enabled plugins, or is a function that is told which plugins are
     enabled and returns that map.  Blocks while reading.
 
-    Raises ConfigurationError with every problem found.
+    Raises ConfigurationError with every problem found, and ValueError for a plugin whose section lies where no
+    section can be.
     """
     problems: list[Problem] = []
     documents, sources = _documents(files, problems, stdin)

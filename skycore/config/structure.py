@@ -118,7 +118,8 @@ def _list(made: Converter, type_: Any) -> Callable[[Any, Any], Any]:
 
 def _map(made: Converter, type_: Any) -> Callable[[Any, Any], Any]:
     key_type, value_type = values.members(type_) or (str, Any)
-    key_hook, value_hook = made.get_structure_hook(key_type), made.get_structure_hook(value_type)
+    key_hook = made.get_structure_hook(key_type)
+    value_hook = _anything if value_type is Any else made.get_structure_hook(value_type)
     expected = values.name(type_)
     numbered = values.base(key_type)[0] is int
 
@@ -186,6 +187,15 @@ def _scalar(type_: Any) -> Callable[[Any, Any], Any]:
         return result
 
     return hook
+
+
+def _anything(value: Any, _: Any) -> Any:
+    """Any JSON value; YAML's infinities and not-a-number are none."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise _Mismatch("a value that JSON has", value)
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        _anything(inner, _)
+    return value
 
 
 def _string(value: Any) -> str:

@@ -17,7 +17,7 @@ import attrs
 
 from skycore.config.address import Address
 
-_CREDENTIALS = re.compile(r"(?<=://)[^\s/@'\"]+(?=@)")
+_CREDENTIALS = re.compile(r"(?<=://)[^\s/'\"]+(?=@)")
 _SECRET_NAME = re.compile(r"passw|secret|token|credential|private_?key|api_?key", re.IGNORECASE)
 HIDDEN = "********"
 

@@ -131,8 +131,8 @@ def revision_from_json(json: bytes, *, born: int = 0, owners: tuple[str, ...] = 
 def canonical_metadata(metadata: Mapping[str, Any]) -> bytes:
     """Encode metadata as canonical JSON: keys sorted, no white space, UTF-8.
 
-    Raises ClaimError for what is no JSON object: other key types, unknown value types, integers outside
-    −2⁶³…2⁶⁴−1, strings with lone surrogates.
+    Raises ClaimError for what is no JSON object: other key types, unknown value types,
+    strings with lone surrogates.
     """
     try:
         return _encode_metadata(metadata)

@@ -162,6 +162,10 @@ class Graph:
         if staleness is not None:
             self.stale_log.append(attrs.evolve(staleness, until=until if until is not None else self.clock()))
 
+    def owner_of(self, id: str) -> str | None:
+        """ID of the node that owns a node, by an edge of RelationType ``ownership``; None when it has no owner."""
+        return self._owner.get(id)
+
     # ------------------------------------------------------------------ transactions
 
     @contextmanager

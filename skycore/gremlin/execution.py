@@ -80,7 +80,6 @@ async def _past(moment: Moment, context: QueryContext, query: str) -> GraphView:
 
 async def _drive(work: Work[T], execution: Execution) -> T:
     """Do the work to its end; between its slices, check the time and let others run where the view allows it."""
-    frozen = getattr(execution.view, "frozen", False)
     slice_end = time.monotonic() + _SLICE
     while True:
         try:
@@ -89,7 +88,7 @@ async def _drive(work: Work[T], execution: Execution) -> T:
             result: T = end.value
             return result
         execution.check_time()
-        if frozen and time.monotonic() > slice_end:
+        if execution.frozen and time.monotonic() > slice_end:
             await trio.lowlevel.checkpoint()
             slice_end = time.monotonic() + _SLICE
 

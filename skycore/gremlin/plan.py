@@ -42,9 +42,15 @@ def plan(traversal: Traversal) -> Plan:
     return Plan(traversal.text, moment, tuple(operations))
 
 
+_LONGEST_KEPT = 4096
+
+
 @final
 class Planner:
-    """Makes plans of query texts, and keeps the ``size`` last used ones; a query with an error is never kept."""
+    """Makes plans of query texts, and keeps the ``size`` last used ones.
+
+    A query with an error is never kept, nor is a text of more than 4096 characters, whose plan may take megabytes.
+    """
 
     def __init__(self, registry: StepRegistry | None = None, size: int = 512) -> None:
         self.registry = registry or core_registry()
@@ -58,7 +64,8 @@ class Planner:
             self._plans.move_to_end(text)
             return known
         made = plan(check(syntax.parse(text, self.registry.names), text, self.registry))
-        self._plans[text] = made
+        if len(text) <= _LONGEST_KEPT:
+            self._plans[text] = made
         if len(self._plans) > self._size:
             self._plans.popitem(last=False)
         return made

@@ -93,7 +93,7 @@ class NumberResult(Result):
 
 def _joined(texts: Iterable[bytes]) -> Iterator[bytes]:
     separator = b""
-    for part in chunks(texts):
+    for part in chunks(texts, 1024):
         yield separator + b",".join(part)
         separator = b","
 

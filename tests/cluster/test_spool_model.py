@@ -155,7 +155,7 @@ class SpoolMachine(RuleBasedStateMachine):
             if damage == "cut":
                 del content[place:]
             else:
-                content[place // 1] ^= 1 << where % 8
+                content[place] ^= 1 << where % 8
             path.write_bytes(content)
             for batch in self.batches:
                 if batch.name == path.name and batch.end > place:
@@ -177,11 +177,11 @@ class SpoolMachine(RuleBasedStateMachine):
         kept: list[_Batch] = []
         for batch in self.batches:
             if batch.epoch == epoch and batch.last > said:
-                assert batch.damaged or batch.name is None, "what was not damaged is there"
-                if batch.first > said:
-                    continue
-                batch = attrs.evolve(batch, last=said)
-            kept.append(batch)
+                assert batch.damaged, "what was not damaged is there"
+                if batch.first <= said:
+                    kept.append(attrs.evolve(batch, last=said))
+            else:
+                kept.append(batch)
         self.batches = kept
 
     # What always holds
@@ -222,9 +222,11 @@ class SpoolMachine(RuleBasedStateMachine):
     def _drain(self, name: str) -> list[Entry | Lost]:
         reader = self.readers[name]
         reader.rewind()
-        found = list(iter(reader.next, None))
+        found: list[Entry | Lost] = []
+        while (one := reader.next()) is not None:
+            found.append(one)
         reader.rewind()
-        return [one for one in found if one is not None]
+        return found
 
     def _expected(self, acked: _Position) -> list[tuple[type, int, int, int]]:
         """What a reader is to get after what it acknowledged; neighbouring losses are one."""

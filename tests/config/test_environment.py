@@ -91,6 +91,8 @@ def test_unknown_variables_are_reported(load_text: Any) -> None:
         ("SKYDIVE_UI", '{"a":' * 500 + "1" + "}" * 500, "expects a JSON object"),
         ("SKYDIVE_UI", '{"thema": 1}', "did you mean theme?"),
         ("SKYDIVE_UI", '{"theme": 1}', "(key ui.theme)"),
+        ("SKYDIVE_UI", '{"theme": "\\ud800"}', "expects a JSON object"),
+        ("SKYDIVE_HOST_ID", "a\udcff", "is not UTF-8 text"),
         ("SKYDIVE_AGENT_METADATA", "x", "expects a JSON object (key agent.metadata)"),
         ("SKYDIVE_ANALYZER_TOPOLOGY_BACKEND", "nope", "there is no section storage.nope"),
     ],

@@ -39,6 +39,7 @@ from skycore.errors import Problem
         ("agent: {listen: 'x:y'}", 1, 17, "agent.listen", "not the string 'x:y'"),
         ("agent: {topology: {probes: [a b]}}", 1, 29, "agent.topology.probes[0]", "the name of a plugin"),
         ("agent: {spool: {max_bytes: 0}}", 1, 28, "agent.spool.max_bytes", "an integer of bytes from 1"),
+        ("agent: {metadata: {a: [1, .inf]}}", 1, 23, "agent.metadata.a", "a value that JSON has, not inf"),
         ("agent: {metadata: x}", 1, 19, "agent.metadata", "a map of names to anything"),
         ("agent:\n  metadata_config:\n    files:\n    - {path: a, type: json, name: b}\n", 4, 7,
          "agent.metadata_config.files[0].selector", "must be written"),

@@ -193,7 +193,10 @@ def test_storage_and_auth_of_plugins(load_text: Any, problems: Any) -> None:
     assert config.analyzer.topology.backend == "mine"
     assert config.storage["mine"].settings == Settings("u", 3.0)
     assert (config.auth["corp"].settings, config.auth["corp"].role) == (Inner(), "admin")
-    assert problems("storage: {x: {driver: example, usl: u}}", {}, plugins)[0].key == "storage.x.usl"
+    found = problems("storage: {x: {driver: example, usl: u}}", {}, plugins)
+    assert [each.key for each in found] == ["storage.x.url", "storage.x.usl"]
+    assert config.storage["example"].settings.url == "v"
+    assert "example" not in load_text("", {}, plugins).config.storage
 
 
 def test_a_storage_section_inherits_that_of_its_driver(load_text: Any) -> None:

@@ -59,12 +59,12 @@ def attempt(text: str) -> None:
     except ConfigurationError as error:
         check_places(error.problems, text)
     else:
-        json.dumps(to_public(loaded.config))
+        json.dumps(to_public(loaded.config), allow_nan=False)
     assert time.process_time() - started < 5
 
 
 @given(TEXTS)
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @example("a: &a\n  <<: *a\n")
 @example("\ufeffa: b: c")
 @example("? ")
@@ -75,7 +75,7 @@ def test_any_text(text: str) -> None:
 
 
 @given(MAPS)
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_any_tree(tree: dict[str, Any]) -> None:
     attempt(yaml.safe_dump(tree, allow_unicode=True))
 

@@ -1,7 +1,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from skycore.filter import MISSING
@@ -83,6 +83,12 @@ def same(left: Any, right: Any) -> bool:
     return isinstance(left, bool) == isinstance(right, bool) and bool(left == right)
 
 
+@example(True, 1)
+@example([False], [0])
+@example({"a": True}, {"a": 1.0})
+@example(1, 1.0)
+@example([], {})
+@example(None, "null")
 @given(JSON, JSON)
 def test_frozen_values_are_equal_exactly_when_the_values_are(left: Any, right: Any) -> None:
     assert (freeze(left) == freeze(right)) == same(left, right)

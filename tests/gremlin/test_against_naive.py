@@ -12,6 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skycore.graph.element import Revision, build_revision, canonical_metadata
+from skycore.graph.past import PastView
+from skycore.graph.view import GraphView
 from skycore.gremlin import QueryContext, run
 from skycore.testing.views import ListView
 
@@ -269,21 +271,24 @@ def revision(element: Element) -> Revision:
 
 
 def ask(nodes: list[Element], edges: list[Element], query: str) -> Any:
-    context = QueryContext(ListView(map(revision, nodes + edges)), now=lambda: 0)
-    answer = json.loads(trio.run(run, query, context).json())
+    revisions = [revision(element) for element in nodes + edges]
+    views: list[GraphView] = [ListView(revisions), ListView(revisions, frozen=False), PastView(revisions)]
+    answers = [trio.run(run, query, QueryContext(view, now=lambda: 0)).json() for view in views]
+    assert answers == answers[:1] * len(views)
+    answer = json.loads(answers[0])
     if isinstance(answer, list):
         return [one["ID"] if isinstance(one, dict) and "Metadata" in one else one for one in answer]
     return answer
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(graphs(), queries())
 def test_queries(graph: tuple[list[Element], list[Element]], steps: list[tuple[Any, ...]]) -> None:
     found, expected = ask(*graph, text_of(steps)), evaluate(*graph, steps)
     assert json.dumps(found, sort_keys=True) == json.dumps(expected, sort_keys=True)
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(st.lists(METADATA, min_size=3, max_size=8), st.sampled_from(KEYS), PREDICATES)
 def test_each_predicate_on_each_kind_of_value(
     found: list[dict[str, Any]], key: str, predicate: tuple[Any, ...]

@@ -169,9 +169,13 @@ async def test_a_query_that_takes_too_long() -> None:
         await run("G.V().Both()", context)
 
 
+@pytest.mark.parametrize(
+    "query", ["G.V().Has('Name', '1').Dedup('Name').Count()", "G.V().Has('Name', '1').Limit(1).Count()"]
+)
 @pytest.mark.parametrize("frozen", [True, False])
-async def test_others_run_between_slices_only_when_the_graph_stands_still(frozen: bool) -> None:
-    view = ListView([node(str(number)) for number in range(30_000)], frozen=frozen)
+async def test_others_run_between_slices_only_when_the_graph_stands_still(frozen: bool, query: str) -> None:
+    # One element passes the filter, the last.
+    view = ListView([*(node(str(number), 2) for number in range(30_000)), node("last")], frozen=frozen)
     turns = 0
 
     async def count() -> None:
@@ -182,7 +186,7 @@ async def test_others_run_between_slices_only_when_the_graph_stands_still(frozen
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(count)
-        result = await run("G.V().Has('Name', '1').Dedup('Name').Count()", QueryContext(view, now=lambda: 0))
+        result = await run(query, QueryContext(view, now=lambda: 0))
         counted = turns
         nursery.cancel_scope.cancel()
     assert isinstance(result, NumberResult)
@@ -205,6 +209,9 @@ def test_plans_are_kept_by_text_errors_are_not() -> None:
     planner.plan("G.E()")
     assert planner.plan("G.V()") is first
     planner.plan("G")
+    assert planner.plan("G.V()") is first
+    long = f"G.V('{'x' * 5000}')"
+    assert planner.plan(long) is not planner.plan(long)
     assert planner.plan("G.V()") is first
     errors = []
     for _ in range(2):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Container, Iterable, Iterator
 from typing import Final
 
 import attrs
@@ -21,6 +21,7 @@ from skydive_probe_netlink.socket import Dump, EventSocket, RequestSocket
 GROUPS: Final = (codec.RTNLGRP_LINK, codec.RTNLGRP_IPV4_IFADDR, codec.RTNLGRP_IPV6_IFADDR, codec.RTNLGRP_NSID)
 """What the event socket must hear."""
 
+_NUMBERS: Final = frozenset({codec.RTM_NEWNSID, codec.RTM_DELNSID})
 _INVENTORY_TRIES: Final = 4
 _INVENTORY_PAUSE: Final = 0.05
 """Seconds before an interrupted inventory is tried again, doubled each time."""
@@ -31,6 +32,8 @@ _HALF_VETH_PAUSE: Final = 0.1
 """Seconds after which a veth announced without its peer is read again."""
 _PEER_SEARCH_PAUSE: Final = 0.1
 """Least seconds between two searches for peer namespaces, as each reads every netns node."""
+_VIEW_SECONDS: Final = 30.0
+"""Seconds after which the view of the netns nodes is read though nobody asks: the graph remembers what it deleted for it."""
 
 
 class Follower:
@@ -136,7 +139,7 @@ class Follower:
         """
         for _ in range(256):
             events = self._events.read()
-            for body in self._decode(events.buffers):
+            for body in self._decode(events.buffers, only=_NUMBERS):
                 if isinstance(body, codec.NamespaceId):
                     self._renumber(body)
             if not events.buffers and not events.lost:
@@ -183,7 +186,9 @@ class Follower:
                 await trio.sleep(_PEER_SEARCH_PAUSE)
                 await _first(self._view.changed, self._peers_wanted.wait)
             else:
-                await self._peers_wanted.wait()
+                with trio.move_on_after(_VIEW_SECONDS):
+                    await self._peers_wanted.wait()
+                self._peers.keep_up()
 
     def _unknown_numbers(self) -> bool:
         return any(map(self._lacks_peer, self._interfaces.links.values()))
@@ -216,11 +221,15 @@ class Follower:
             await trio.lowlevel.checkpoint()
         return bodies
 
-    def _decode(self, buffers: Iterable[bytes], *, counters: bool = False) -> Iterator[codec.Body]:
-        """The messages of some buffers; what cannot be read is reported and passed over."""
+    def _decode(
+        self, buffers: Iterable[bytes], *, counters: bool = False, only: Container[int] | None = None
+    ) -> Iterator[codec.Body]:
+        """The messages of some buffers (of the types in ``only``); what cannot be read is reported and passed over."""
         for buffer in buffers:
             try:
                 for frame in codec.frames(buffer):
+                    if only is not None and frame.type not in only:
+                        continue
                     try:
                         body = codec.decode(frame, counters=counters)
                     except codec.DecodeError as error:

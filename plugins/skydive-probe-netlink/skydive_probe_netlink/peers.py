@@ -46,6 +46,10 @@ class PeerNamespaces:
         self._known.pop(nsid, None)
         self._asked.clear()
 
+    def keep_up(self) -> None:
+        """Let the view take note of what has changed."""
+        self._view.find("")
+
     async def search(self) -> set[int]:
         """Ask the namespaces not asked yet; returns the numbers that became known."""
         candidates = [_OWN_NAMESPACE]

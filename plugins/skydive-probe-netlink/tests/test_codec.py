@@ -182,7 +182,7 @@ buffers = st.binary(max_size=200) | st.lists(
 @given(buffers, st.booleans())
 @settings(max_examples=600, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 def test_no_bytes_raise_anything_else(buffer: bytes, counters: bool) -> None:
-    frames = []
+    frames: list[codec.Frame] = []
     try:
         frames.extend(codec.frames(buffer))
     except DecodeError:

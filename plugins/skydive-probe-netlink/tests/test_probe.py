@@ -6,13 +6,16 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 import trio
 from pyroute2 import NetNS
 from skydive_probe_netlink import NetlinkProbe
+from skydive_probe_netlink.socket import Dump, RequestSocket
 
 from skycore.testing import ProbeLab, run_probes
 from skycore.testing.lab import NamedNetns
@@ -139,7 +142,7 @@ async def test_every_kind_of_link_as_ip_tells_it(netns: MakeNetns) -> None:
         assert owned == {node["@ID"] for node in lab.nodes() if "IfIndex" in node}
         drivers = {node["Name"]: node["Driver"] for node in lab.nodes() if "IfIndex" in node}
     for name, driver in drivers.items():
-        printed = await trio.to_thread.run_sync(lambda name=name: ethtool_driver(here, name))
+        printed = await trio.to_thread.run_sync(ethtool_driver, here, name)
         assert (name, driver) == (name, printed)
 
 
@@ -246,6 +249,30 @@ async def test_lost_changes_lead_to_a_new_inventory(netns: MakeNetns, monkeypatc
         assert only(lab.nodes(Name="lo"))["@Revision"] == only(bridge)["@Revision"]
 
 
+async def test_an_inventory_that_is_interrupted_again_and_again_still_shows(
+    netns: MakeNetns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, dumps = RequestSocket.dump, 0
+
+    async def interrupted(self: RequestSocket, request: Callable[[int], bytes]) -> Dump:
+        nonlocal dumps
+        dumps += 1
+        # Each try is two dumps; the first inventory has four tries.
+        return attrs.evolve(await real(self, request), interrupted=dumps <= 10)
+
+    monkeypatch.setattr(RequestSocket, "dump", interrupted)
+    monkeypatch.setattr("skydive_probe_netlink.follow._INVENTORY_RETRY", 0.3)
+    monkeypatch.setattr("skydive_probe_netlink.follow._INVENTORY_PAUSE", 0.01)
+    here = netns()
+    async with run_probes(NETLINK, namespace=here.path) as lab:
+        assert dumps == 8
+        await here.arun("ip", "link", "add", "b0", "type", "bridge")
+        await until_as_ip_tells(lab, here)
+        await lab.until(lambda: lab.report("netlink").fields["inventories"] == 2)
+        assert dumps == 12
+        await until_as_ip_tells(lab, here)
+
+
 async def test_counters_are_sampled(netns: MakeNetns) -> None:
     here = netns()
     await abatch(here, "link set lo up", "link add b0 type bridge")
@@ -294,6 +321,13 @@ def veth_ends(lab: ProbeLab) -> list[set[str]]:
     return [{names[edge["@Parent"]], names[edge["@Child"]]} for edge in lab.edges(RelationType="layer2", Type="veth")]
 
 
+def is_in(lab: ProbeLab, name: str, netns: NamedNetns) -> bool:
+    """Whether there is one interface of this name, and it is in this namespace."""
+    names = {node["@ID"]: node["Name"] for node in lab.nodes()}
+    owners = [names[e["@Parent"]] for e in lab.edges(RelationType="ownership") if names[e["@Child"]] == name]
+    return owners == [netns.name]
+
+
 @pytest.mark.parametrize("named", ["before", "after"])
 async def test_veth_peers_in_two_namespaces(netns: MakeNetns, tmp_path: Path, named: str) -> None:
     here, there, other = netns(), netns(), netns()
@@ -331,12 +365,10 @@ async def test_a_veth_that_moves_takes_its_edge_along(netns: MakeNetns, tmp_path
     async with run_probes(settings(tmp_path), namespace=here.path) as lab:
         await home.arun("ip", "link", "add", "va", "type", "veth", "peer", "name", "vb")
         await lab.until(lambda: veth_ends(lab) == [{"va", "vb"}])
-        seen = {only(lab.nodes(Name="vb"))["@ID"]}
         for place, target in ((home, one), (one, two), (two, home), (home, two)):
             await place.arun("ip", "link", "set", "vb", "netns", target.name)
-            await lab.until(lambda: {node["@ID"] for node in lab.nodes(Name="vb")} - seen)
+            await lab.until(partial(is_in, lab, "vb", target))
             await lab.until(lambda: veth_ends(lab) == [{"va", "vb"}])
-            seen.add(only(lab.nodes(Name="vb"))["@ID"])
         (tmp_path / two.name).unlink()
         two.delete()
         await lab.until(lambda: not lab.nodes(Name="va"))

@@ -44,18 +44,19 @@ class Registry:
             if now is not None:
                 changed.add(now.key)
                 self._named[name] = now
-        # The interfaces of a namespace hang under its node: they go before it and come after it.
-        for name in renewed & self._holds.keys():
-            self._holds.pop(name).release()
         with graph.snapshot() if inventory else graph.transaction():
             everything = {namespace.key for namespace in self._named.values()}
             for key in everything if inventory else changed:
                 self._say(key)
+        # A namespace that only changed its name keeps its sub-probe: the new name holds it before the old one lets go.
+        released = [self._holds.pop(name) for name in renewed & self._holds.keys()]
         for name in renewed & self._named.keys():
             try:
                 self._holds[name] = self._host.children("netlink", self._named[name])
             except OSError as error:
                 self.unready[name] = error
+        for hold in released:
+            hold.release()
 
     def _resolve(self, name: bytes) -> Namespace | None:
         """The namespace behind a name; None for the host's own, which is no node of its own, and when there is none."""

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from skydive_probe_netns.directory import Directory
 from skydive_probe_netns.inotify import IN_CREATE, IN_Q_OVERFLOW, Event, Inotify, parse
 
+QUEUE = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
+
 
 @given(st.lists(st.tuples(st.integers(-1, 2**31 - 1), st.integers(0, 2**32 - 1), st.binary(max_size=30))))
 def test_what_the_kernel_writes_is_read(entries: list[tuple[int, int, bytes]]) -> None:
@@ -109,10 +111,9 @@ async def test_a_file_in_its_place_is_no_directory(tmp_path: Path) -> None:
 
 
 async def test_after_an_overflow_everything_is_looked_at(tmp_path: Path) -> None:
-    limit = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
     with Inotify() as inotify:
         directory = Directory(inotify, str(tmp_path))
-        for _ in range(limit // 2 + 2):
+        for _ in range(QUEUE // 2 + 2):
             (tmp_path / "x").touch()
             (tmp_path / "x").unlink()
         while (names := await changed(directory)) is not None:

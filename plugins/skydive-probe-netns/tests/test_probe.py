@@ -18,6 +18,7 @@ from skydive_probe_netns import NetnsProbe
 from skycore.testing import ProbeLab, run_probes
 from skycore.testing.lab import NamedNetns, run_checked
 
+QUEUE = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
 MakeNetns = Callable[[], NamedNetns]
 
 
@@ -114,12 +115,13 @@ async def test_the_agents_own_namespace_is_the_host(netns: MakeNetns, tmp_path: 
     name_in(tmp_path, here, "own")
     async with run_probes(settings(tmp_path), namespace=here.path) as lab:
         name_in(tmp_path, one, "one")
-        await lab.until(lambda: names(lab) == ["one"])
+        await lab.until(lambda: names(lab) == ["one"] and len(lab.nodes(Name="lo")) == 2)
         name_in(tmp_path, here, "own2")
         name_in(tmp_path, one, "zero")
         (tmp_path / "one").unlink()
         await lab.until(lambda: names(lab) == ["zero"])
         assert len(lab.nodes(Name="lo")) == 2
+        assert lab.report("netns").fields["namespaces"] == 1
 
 
 async def test_the_directory_may_come_later_go_and_come_back(netns: MakeNetns, tmp_path: Path) -> None:
@@ -154,9 +156,8 @@ async def test_what_is_no_namespace_is_passed_over(netns: MakeNetns, tmp_path: P
 async def test_an_overflow_is_made_good(netns: MakeNetns, tmp_path: Path) -> None:
     here, one, two = netns(), netns(), netns()
     name_in(tmp_path, one, "one")
-    limit = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
     async with run_probes(settings(tmp_path), namespace=here.path) as lab:
-        for _ in range(limit // 2 + 2):
+        for _ in range(QUEUE // 2 + 2):
             (tmp_path / "x").touch()
             (tmp_path / "x").unlink()
         (tmp_path / "one").unlink()

@@ -41,6 +41,9 @@ class Source(Operation):
             if view.get(kind, self.id) is None:
                 raise execution.error(f"{kind.capitalize()} '{self.id}' does not exist", self.offset)
             ids = yield from narrow.apply(execution, kind, ([self.id],))
+        elif execution.frozen and narrow.filter != EVERYTHING:
+            # In slices: a past graph has no indexes that a look-up at one go could use.
+            ids = yield from narrow.apply(execution, kind, chunks(view.ids(kind)))
         else:
             ids = view.ids(kind) if narrow.filter == EVERYTHING else view.match(kind, narrow.filter)
             if narrow.start or narrow.stop is not None:
