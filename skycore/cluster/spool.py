@@ -127,6 +127,8 @@ class Spool:
             beyond = result.last_seen > segment.last
             end_ms = int(segment.path.stat().st_mtime * 1000) if beyond else segment.end_ms
             state.count_taken(segment.epoch, segment.first, result.last_seen, end_ms)
+        for lost in state.lost:
+            state.count_taken(lost.epoch, lost.first, lost.last, lost.end_ms)
         if not state.known and found:
             # The positions are gone: whoever registers before the first append reads from the start.
             state.readers[_EVERYONE] = (found[0].epoch, found[0].first - 1)

@@ -31,8 +31,8 @@ _MAX_NAME = 200
 class _Candidate:
     path: tuple[str, ...]
     item: Item | None
-    free: str | None = None
-    """The name in the path that the user chose, where there is one."""
+    free: int | None = None
+    """Where in the path the name stands that the user chose, when there is one."""
     type: Any = Any
 
     @property
@@ -102,15 +102,17 @@ def _where(variable: str) -> Where:
 
 
 def _exists(candidate: _Candidate, known: Node, schema: Section) -> bool:
-    above = candidate.path[: candidate.path.index(candidate.free)] if candidate.free else ()
+    if candidate.free is None:
+        return False
+    above, chosen = candidate.path[: candidate.free], candidate.path[candidate.free]
     item: Item | None = schema
     for name in above:
         item = child(item, name) if item is not None else None
-    if isinstance(item, Kinds) and candidate.free in item.kinds:
+    if isinstance(item, Kinds) and chosen in item.kinds:
         return True
     entry = find(known, above)
     there = entry.node.entries if entry is not None else {}
-    return candidate.free is not None and _variable(candidate.free) in map(_variable, there)
+    return _variable(chosen) in map(_variable, there)
 
 
 def _candidates(name: str, text: str, schema: Section) -> list[_Candidate]:
@@ -127,7 +129,7 @@ def _candidates(name: str, text: str, schema: Section) -> list[_Candidate]:
     return fixed or [each for each in every if each.is_map == is_map]
 
 
-def _match(item: Item, rest: str, path: tuple[str, ...], free: str | None = None) -> Iterator[_Candidate]:
+def _match(item: Item, rest: str, path: tuple[str, ...], free: int | None = None) -> Iterator[_Candidate]:
     if not rest:
         yield _Candidate(path, item, free, item.type if isinstance(item, Leaf) else Any)
     elif isinstance(item, Section):
@@ -141,11 +143,11 @@ def _match(item: Item, rest: str, path: tuple[str, ...], free: str | None = None
         for end in ends:
             name = rest[:end].lower()
             if below_any is not None:
-                yield from _match(below_any, rest[end + 1 :], (*path, name), name)
+                yield from _match(below_any, rest[end + 1 :], (*path, name), len(path))
     else:
         pair = values.members(values.base(item.type)[0])
         if pair is not None:
-            yield _Candidate((*path, rest.lower()), None, rest.lower(), pair[1])
+            yield _Candidate((*path, rest.lower()), None, len(path), pair[1])
 
 
 def _node(candidate: _Candidate, variable: str, text: str, problems: list[Problem]) -> Node:

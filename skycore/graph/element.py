@@ -7,8 +7,9 @@ that the metadata's own bytes can be cut out without decoding.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
@@ -21,6 +22,14 @@ _quote = msgspec.json.Encoder().encode
 _decode_object = msgspec.json.Decoder(dict[str, Any]).decode
 _decode_parts = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _METADATA_KEY = b'"Metadata":'
+
+MAX_METADATA: Final = 4 << 20
+"""Bytes of JSON that the metadata of one element may take."""
+MAX_DEPTH: Final = 64
+"""Objects and lists inside each other, the metadata itself included."""
+
+_MARKS: Final = bytes(ord("0") if byte in b"0123456789" else ord("[") if byte in b"[{" else byte for byte in range(256))
+_LONG_NUMBER: Final = b"0" * 19
 
 
 class Revision(msgspec.Struct, frozen=True, gc=False):
@@ -128,16 +137,58 @@ def revision_from_json(json: bytes, *, born: int = 0, owners: tuple[str, ...] = 
     )  # fmt: skip
 
 
+def next_revision(
+    current: Revision, metadata: bytes, *, revision: int, updated_at: int, owners: tuple[str, ...]
+) -> Revision:
+    """The same element with other metadata; what did not change is taken from the JSON that is there."""
+    json = current.json
+    unchanged = json[: json.index(b'"UpdatedAt":')]
+    ends = b"" if current.parent is None else json[json.index(b'"Parent":') : current.metadata_start - 11]
+    start = b'%b"UpdatedAt":%d,"DeletedAt":null,"Revision":%d,%b"Metadata":' % (unchanged, updated_at, revision, ends)
+    return Revision(
+        current.id, start + metadata + b"}", len(start), revision, current.host, current.origin,
+        current.created_at, updated_at, None, current.parent, current.child, current.born, owners,
+    )  # fmt: skip
+
+
 def canonical_metadata(metadata: Mapping[str, Any]) -> bytes:
     """Encode metadata as canonical JSON: keys sorted, no white space, UTF-8.
 
-    Raises ClaimError for what is no JSON object: other key types, unknown value types,
-    strings with lone surrogates.
+    Raises ClaimError for what is no JSON object (other key types, unknown value types, NaN and infinities, integers
+    outside −2⁶³…2⁶⁴−1, strings with lone surrogates), and for more than MAX_METADATA bytes or MAX_DEPTH levels.
     """
     try:
-        return _encode_metadata(metadata)
+        encoded = _encode_metadata(metadata)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise ClaimError(f"metadata cannot be written as JSON: {error}") from error
+    if not encoded.startswith(b"{"):
+        raise ClaimError(f"metadata is a dict with text keys, not {type(metadata).__name__}")
+    if len(encoded) > MAX_METADATA:
+        raise ClaimError(
+            f"metadata takes {len(encoded)} bytes as JSON, and {MAX_METADATA} are the most that an element may have; "
+            f"the largest key is {max(metadata, key=lambda key: len(_encode_metadata(metadata[key])))!r}"
+        )
+    # The encoder writes NaN as null and any integer; only what may hold one, or is deep, is looked at in Python.
+    marks = encoded.translate(_MARKS)
+    if b"null" in encoded or _LONG_NUMBER in marks or marks.count(b"[") > MAX_DEPTH:
+        _check_values(metadata)
+    return encoded
+
+
+def _check_values(metadata: Mapping[str, Any]) -> None:
+    ahead: list[tuple[str, Any, int]] = [("metadata", metadata, 1)]
+    while ahead:
+        place, value, depth = ahead.pop()
+        if depth > MAX_DEPTH + 1:
+            raise ClaimError(f"metadata is nested deeper than {MAX_DEPTH} levels")
+        if isinstance(value, Mapping):
+            ahead += [(f"the value of {key!r}", member, depth + 1) for key, member in value.items()]
+        elif isinstance(value, list | tuple):
+            ahead += [(place, member, depth + 1) for member in value]
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise ClaimError(f"{place} is {value}, which JSON cannot say; leave the key out")
+        elif isinstance(value, int) and not -(1 << 63) <= value < 1 << 64:
+            raise ClaimError(f"{place} is an integer outside −2⁶³…2⁶⁴−1; say it as text")
 
 
 def metadata_parts(metadata: bytes) -> dict[str, bytes]:

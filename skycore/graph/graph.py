@@ -19,7 +19,7 @@ import msgspec
 from skycore.bus import ChangeLog
 from skycore.graph.claimant import Claimant, Withdrawal
 from skycore.graph.claims import Claim, Conflict, Naming, merge, naming_of
-from skycore.graph.element import Revision, build_revision
+from skycore.graph.element import Revision, build_revision, next_revision
 from skycore.graph.identity import uuid_of
 from skycore.graph.tid import tid_of, with_tid
 
@@ -44,18 +44,27 @@ class _Record:
     metadata: bytes = b""
     naming: Naming = _NO_NAMING
     tid: str | None = None
+    lead: Claim | None = None
+    owners: tuple[str, ...] = ()
 
     @property
     def owned(self) -> bool:
-        return any(claim.owning for claim in self.claims)
+        return self.lead is not None
 
-    @property
-    def owners(self) -> tuple[str, ...]:
-        names: set[str] = set()
-        for claim in self.claims:
-            if claim.owning:
-                names.update(claim.owners or (claim.claimant,))
-        return tuple(sorted(names))
+    def regroup(self) -> None:
+        """Work out anew who owns the element; after each change of its claims."""
+        owning = [claim for claim in self.claims if claim.owning]
+        self.lead = owning[0] if owning else None
+        names = {name for claim in owning for name in claim.owners or (claim.claimant,)}
+        self.owners = tuple(sorted(names))
+
+    def replace(self, old: Claim, new: Claim) -> None:
+        """One claimant says something else."""
+        self.claims[self.claims.index(old)] = new
+        if old.owning != new.owning or old.owners != new.owners:
+            self.regroup()
+        elif self.lead is old:
+            self.lead = new
 
 
 @attrs.frozen
@@ -76,9 +85,10 @@ class Staleness:
 class Graph:
     """The live graph of one process.
 
-    ``highest`` is the highest revision number given so far.  ``host`` and ``origin`` are given to elements whose claims do not bring their own.  ``with_tids`` makes
-    the graph compute TIDs (agents do; on analyzers they come from the agents).  ``floor`` is a revision number
-    that no element has exceeded before: elements seen for the first time continue from it.
+    ``host`` and ``origin`` are given to elements whose claims do not bring their own.  ``with_tids`` makes the graph
+    compute TIDs (agents do; on analyzers they come from the agents).  ``floor`` is a revision number that no element
+    has exceeded before: elements seen for the first time continue from it.  ``highest`` is the highest revision
+    number given so far.
     """
 
     def __init__(
@@ -191,8 +201,33 @@ class Graph:
         """Carry out one operation now, or at the end of the transaction that is open."""
         if self._operations is not None:
             self._operations.append(operation)
-        else:
+        elif not isinstance(operation, Claim) or not self._restate(operation):
             self._apply((operation,))
+
+    def _restate(self, claim: Claim) -> bool:
+        """The common case, by a short way: a node that lives is said to have other metadata.
+
+        False when it is another case; then nothing was done.
+        """
+        id = claim.id
+        claimant = self.claimants[claim.claimant]
+        old = claimant.claims.get(id)
+        if old is None or id not in self.nodes or old.owning != claim.owning:
+            return False
+        if old.says_the_same_as(claim):
+            old.generation = claim.generation
+            return True
+        record = self._records[id]
+        record.replace(old, claim)
+        claimant.claims[id] = claim
+        self._merge(record)
+        if self._host_tid is not None:
+            naming = naming_of(record.metadata)
+            if naming != record.naming:
+                self._settle((id,))
+                return True
+        self._revise(self.nodes, record, with_tid(record.metadata, record.tid), self.clock())
+        return True
 
     def _apply(self, operations: Iterable[Claim | Withdrawal]) -> None:
         dirty: dict[str, None] = {}
@@ -224,8 +259,9 @@ class Graph:
                 self._claimed_edges.setdefault(claim.child, set()).add(claim.id)
         if old is None:
             record.claims.append(claim)
+            record.regroup()
         else:
-            record.claims[record.claims.index(old)] = claim
+            record.replace(old, claim)
         claimant.claims[claim.id] = claim
         return True
 
@@ -233,7 +269,9 @@ class Graph:
         claim = claimant.claims.pop(id, None)
         if claim is None:
             return False
-        self._records[id].claims.remove(claim)
+        record = self._records[id]
+        record.claims.remove(claim)
+        record.regroup()
         return True
 
     # ------------------------------------------------------------------ beside the log
@@ -438,36 +476,36 @@ class Graph:
         """Make the element's next revision, unless nothing that readers see has changed."""
         id = record.id
         current = table.get(id)
-        claim = next(claim for claim in record.claims if claim.owning)
-        owners = record.owners
+        claim, owners = record.lead, record.owners
+        assert claim is not None
         if current is not None and current.metadata_json == metadata and id not in self._overtaken:
             if owners != current.owners:
                 table[id] = msgspec.structs.replace(current, owners=owners)
             return
-        born = self.log.end
+        updated = claim.updated_at if claim.updated_at is not None and len(record.claims) == 1 else now
         if current is not None:
-            number = max(current.revision, self._overtaken.pop(id, 0)) + 1
-            created, born = current.created_at, current.born
+            number = max(current.revision, self._overtaken.pop(id, 0) if self._overtaken else 0) + 1
+            revision = next_revision(
+                current, metadata, revision=number, updated_at=max(updated, current.created_at), owners=owners
+            )
         else:
             number = self._last_revision.pop(id, self.floor) + 1
             created = claim.created_at if claim.created_at is not None else now
-        updated = claim.updated_at if claim.updated_at is not None and len(record.claims) == 1 else now
-        revision = build_revision(
-            id=id,
-            metadata=metadata,
-            revision=number,
-            host=claim.host if claim.host is not None else self.host,
-            origin=claim.origin if claim.origin is not None else self.origin,
-            created_at=created,
-            updated_at=max(updated, created),
-            parent=claim.parent,
-            child=claim.child,
-            born=born,
-            owners=owners,
-        )
+            revision = build_revision(
+                id=id,
+                metadata=metadata,
+                revision=number,
+                host=claim.host if claim.host is not None else self.host,
+                origin=claim.origin if claim.origin is not None else self.origin,
+                created_at=created,
+                updated_at=max(updated, created),
+                parent=claim.parent,
+                child=claim.child,
+                born=self.log.end,
+                owners=owners,
+            )
         table[id] = revision
-        if number > self.highest:
-            self.highest = number
+        self.highest = max(self.highest, number)
         self.log.append(revision)
 
     def _end(self, table: dict[str, Revision], id: str, now: int) -> None:

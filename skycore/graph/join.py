@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
-from typing import Any
+from typing import Any, Final
 
 from skycore.filter import MISSING, Filter, compile_filter
 from skycore.graph.claimant import Claimant
-from skycore.graph.element import Revision
+from skycore.graph.element import Revision, canonical_metadata
 from skycore.graph.fields import fields, freeze
 from skycore.graph.graph import Graph
 from skycore.graph.identity import edge_id
+
+SCOPE: Final = "\0joins"
+"""The scope of the edges that joins make: a claimant's snapshots leave them alone."""
 
 _Value = tuple[Any, ...]
 
@@ -82,7 +85,11 @@ class KeyedNodes:
 
 
 class Join:
-    """Edges from each left node to each right node with equal values, claimed by one claimant."""
+    """Edges from each left node to each right node with equal values, claimed by one claimant.
+
+    Raises ClaimError for metadata that cannot be an edge's.  ``edges`` is shared by the joins of a claimant: how many
+    of them want each edge, by its ID.
+    """
 
     def __init__(
         self,
@@ -92,12 +99,15 @@ class Join:
         right: KeyedNodes,
         relation_type: str,
         metadata: Mapping[str, Any],
+        edges: dict[str, int] | None = None,
     ) -> None:
         self._graph = graph
+        self._edges = {} if edges is None else edges
         self._claimant = claimant
         self._sides = (left, right)
         self._relation_type = relation_type
         self._metadata = dict(metadata)
+        canonical_metadata(self._metadata)
         self._pairs: set[tuple[str, str]] = set()
         self._of_node: dict[str, set[tuple[str, str]]] = {}
         with graph.transaction():
@@ -140,7 +150,9 @@ class Join:
         self._pairs.add(pair)
         for node in pair:
             self._of_node.setdefault(node, set()).add(pair)
-        self._claimant.link(*pair, self._relation_type, self._metadata)
+        edge = edge_id(*pair, self._relation_type)
+        self._edges[edge] = self._edges.get(edge, 0) + 1
+        self._claimant.link(*pair, self._relation_type, self._metadata, scope=SCOPE)
 
     def _drop(self, pair: tuple[str, str]) -> None:
         self._pairs.discard(pair)
@@ -150,4 +162,8 @@ class Join:
                 members.discard(pair)
                 if not members:
                     del self._of_node[node]
-        self._claimant.drop(edge_id(*pair, self._relation_type))
+        edge = edge_id(*pair, self._relation_type)
+        self._edges[edge] -= 1
+        if not self._edges[edge]:
+            del self._edges[edge]
+            self._claimant.drop(edge)

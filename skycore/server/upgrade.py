@@ -63,6 +63,7 @@ class UpgradeRequest:
         ]
         switch = h11.InformationalResponse(status_code=101, headers=answer, reason=b"Switching Protocols")
         self._wire.cancel_at_end(None)
+        # From here on the socket's own task reads all the time: one task less for each WebSocket.
         await self._wire.stop_read_ahead()
         early, _ = self._http.trailing_data
         size = self._wire.limits.message_size if message_size is None else message_size
@@ -104,7 +105,6 @@ async def serve_upgrade(
             upgrade.nursery = nursery
             refusal = await _run_handler(handler, upgrade, wire)
             nursery.cancel_scope.cancel()
-    wire.cancel_at_end(None)
     if refusal is not None:
         raise refusal
 

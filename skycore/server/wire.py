@@ -109,7 +109,7 @@ class Wire:
     async def _fill(self) -> None:
         self.waiting_since = trio.current_time()
         try:
-            data = await self._stream.receive_some(self.limits.header_size)
+            data = await self._stream.receive_some(self.limits.header_size if self._ahead else _SLICE)
         except _GONE:
             data = b""
         finally:

@@ -149,6 +149,11 @@ def test_a_free_name_that_cannot_be_told_is_reported(load_text: Any) -> None:
     assert set(loaded.config.storage) == {"embedded", "memory", "elasticsearch", "orientdb"}
 
 
+def test_a_free_name_may_be_that_of_its_section(load_text: Any) -> None:
+    environ = {"SKYDIVE_STORAGE_STORAGE_DRIVER": "elasticsearch", "SKYDIVE_STORAGE_STORAGE_AUTH_USERNAME": "joe"}
+    assert load_text("", environ).config.storage["storage"].settings.auth.username == "joe"
+
+
 def test_a_section_with_a_free_name(load_text: Any) -> None:
     config = load_text("", {"SKYDIVE_STORAGE_X": '{"driver": "embedded", "path": "/p"}'}).config
     assert to_public(config)["storage"]["x"] == {"driver": "embedded", "path": "/p"}

@@ -30,7 +30,7 @@ class Client:
 
     async def read_until(self, marker: bytes) -> bytes:
         """Everything up to and with the marker; what follows stays for the next call."""
-        with trio.fail_after(200):
+        with trio.fail_after(100):
             while marker not in self._buffer:
                 data = await self.stream.receive_some()
                 assert data, f"the server closed after {bytes(self._buffer)!r}"
@@ -41,7 +41,7 @@ class Client:
         return found
 
     async def read_exactly(self, count: int) -> bytes:
-        with trio.fail_after(200):
+        with trio.fail_after(100):
             while len(self._buffer) < count:
                 data = await self.stream.receive_some()
                 assert data, f"the server closed after {bytes(self._buffer)!r}"
@@ -52,7 +52,7 @@ class Client:
 
     async def read_all(self) -> bytes:
         """Everything up to the end of the stream."""
-        with trio.fail_after(200):
+        with trio.fail_after(100):
             try:
                 while data := await self.stream.receive_some():
                     self._buffer += data
@@ -72,7 +72,7 @@ class Client:
         self._buffer.clear()
         head: h11.Response | None = None
         body = b""
-        with trio.fail_after(200):
+        with trio.fail_after(100):
             while True:
                 event = http.next_event()
                 if event is h11.NEED_DATA:

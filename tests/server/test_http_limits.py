@@ -204,8 +204,10 @@ async def test_headers_that_come_too_slowly_are_408(serve: Serve, autojump_clock
     later = serve().memory()
     assert (await later.get())[0] == 200
     await trio.sleep(20)
+    start = trio.current_time()
     await later.send(b"GET / HT")
     assert (await later.response())[0] == 408
+    assert trio.current_time() - start == pytest.approx(10)
 
 
 async def test_idle_connections_are_closed(serve: Serve, autojump_clock: trio.testing.MockClock) -> None:
@@ -333,6 +335,28 @@ async def test_malformed_http_behind_a_request_is_answered_after_it(serve: Serve
     assert (await client.response())[2] == b"/good"
     assert (await client.response())[0] == 400
     assert await client.read_all() == b""
+
+
+async def test_malformed_http_behind_a_head_request_is_answered_with_a_body(serve: Serve) -> None:
+    client = await serve().connect()
+    await client.send(b"HEAD /good HTTP/1.1\r\nHost: x\r\n\r\nbad\r\n\r\n")
+    assert (await client.response("HEAD"))[0] == 200
+    assert (await client.response())[2].startswith(b"malformed HTTP request: ")
+
+
+async def test_the_last_answer_can_be_read_while_the_peer_still_sends(
+    serve: Serve, autojump_clock: trio.testing.MockClock
+) -> None:
+    client = serve(linger_time=2).memory()
+    await client.send(b"bad\r\n\r\n")
+    assert (await client.response())[0] == 400
+    assert await client.read_all() == b""
+    await client.send(b"more")
+    await trio.sleep(1.9)
+    await client.send(b"more")
+    await trio.sleep(0.2)
+    with pytest.raises(trio.BrokenResourceError):
+        await client.send(b"more")
 
 
 class Fatal(BaseException):

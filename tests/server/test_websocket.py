@@ -372,6 +372,41 @@ async def test_we_close_and_wait_for_the_answer(serve: Serve, autojump_clock: tr
     assert took == [pytest.approx(0), pytest.approx(5)]
 
 
+async def test_what_comes_while_we_close_does_not_hold_it_up(
+    serve: Serve, autojump_clock: trio.testing.MockClock
+) -> None:
+    took: list[float] = []
+
+    async def handler(request: UpgradeRequest) -> None:
+        socket = await request.accept()
+        await trio.sleep(1)
+        start = trio.current_time()
+        await socket.close()
+        took.append(trio.current_time() - start)
+
+    client = serve(upgrades={"/ws": handler}).memory()
+    await client.upgrade(HANDSHAKE)
+    await client.send(masked(FIN_TEXT, b"x") * 10 + masked(CLOSE, b"\x03\xe8"))
+    assert await client.close_code() == 1000
+    assert await client.read_all() == b""
+    await trio.testing.wait_all_tasks_blocked()
+    assert took == [pytest.approx(0)]
+
+
+async def test_the_reason_can_be_read_while_the_peer_still_sends(
+    serve: Serve, autojump_clock: trio.testing.MockClock
+) -> None:
+    client = serve(upgrades={"/ws": echo}, close_timeout=5).memory()
+    await client.upgrade(HANDSHAKE)
+    await client.send(b"\x00\x00")
+    await trio.sleep(4.9)
+    await client.send(b"more")
+    assert await client.close_code() == 1002
+    await trio.sleep(0.2)
+    with pytest.raises(trio.BrokenResourceError):
+        await client.send(b"more")
+
+
 async def test_codes_that_may_not_be_sent_are_refused(serve: Serve) -> None:
     async def handler(request: UpgradeRequest) -> None:
         socket = await request.accept()

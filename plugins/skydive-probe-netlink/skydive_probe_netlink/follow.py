@@ -33,7 +33,7 @@ _HALF_VETH_PAUSE: Final = 0.1
 _PEER_SEARCH_PAUSE: Final = 0.1
 """Least seconds between two searches for peer namespaces, as each reads every netns node."""
 _VIEW_SECONDS: Final = 30.0
-"""Seconds after which the view of the netns nodes is read though nobody asks: the graph remembers what it deleted for it."""
+"""Seconds after which the view of the netns nodes is read though nobody asks; the graph keeps deletions for it."""
 
 
 class Follower:
@@ -100,7 +100,7 @@ class Follower:
             self._peers_wanted.set()
         elif body.nsid is not None:
             self._peers.forget(body.nsid)
-            self._interfaces.dirty |= self._interfaces.over({body.nsid})
+            self._interfaces.mark(self._interfaces.over({body.nsid}))
 
     async def _take_inventory(self) -> None:
         """Read everything anew; the graph then holds this and nothing else."""
@@ -165,7 +165,7 @@ class Follower:
             links = await self._read(await self._requests.dump(self._ask_links))
             self._interfaces.refresh((body for body in links if isinstance(body, codec.Link)), since)
             if sampling:
-                self._interfaces.dirty |= self._sample(links)
+                self._interfaces.mark(self._sample(links))
             self._say()
 
     def _sample(self, bodies: Iterable[codec.Body]) -> set[int]:
@@ -181,7 +181,8 @@ class Follower:
         while True:
             self._peers_wanted = trio.Event()
             if self._unknown_numbers():
-                self._interfaces.dirty |= self._interfaces.over(await self._peers.search())
+                found = await self._peers.search()
+                self._interfaces.mark(self._interfaces.over(found))
                 self._say()
                 await trio.sleep(_PEER_SEARCH_PAUSE)
                 await _first(self._view.changed, self._peers_wanted.wait)

@@ -13,14 +13,14 @@ _FAMILIES: Final = (AF_INET, AF_INET6)
 
 
 class Interfaces:
-    """Links and addresses by ifindex; ``dirty`` collects the indexes that changed until someone takes them.
+    """Links and addresses by ifindex, and which of them changed (*dirty*) since someone last took these indexes.
 
     Addresses keep the kernel's order, IPv4 before IPv6 as in its dumps.
     """
 
     def __init__(self) -> None:
         self.links: dict[int, Link] = {}
-        self.dirty: set[int] = set()
+        self._dirty: set[int] = set()
         self._addresses: dict[tuple[int, int], list[Address]] = {}
         self._touched: dict[int, int] = {}
         self._clock = 0
@@ -34,8 +34,12 @@ class Interfaces:
         return [address for family in _FAMILIES for address in self._addresses.get((index, family), ())]
 
     def take_dirty(self) -> set[int]:
-        dirty, self.dirty = self.dirty, set()
+        dirty, self._dirty = self._dirty, set()
         return dirty
+
+    def mark(self, indexes: Iterable[int]) -> None:
+        """Make these dirty."""
+        self._dirty.update(indexes)
 
     def over(self, nsids: Collection[int]) -> set[int]:
         """Links whose IFLA_LINK is in one of these namespaces."""
@@ -51,7 +55,7 @@ class Interfaces:
         by_family: dict[tuple[int, int], list[Address]] = {}
         for address in addresses:
             by_family.setdefault((address.index, address.family), []).append(address)
-        self.dirty |= self.links.keys() | by_index.keys()
+        self._dirty |= self.links.keys() | by_index.keys()
         self.links = by_index if complete else self.links | by_index
         self._addresses = by_family if complete else self._addresses | by_family
         self._clock += 1
@@ -74,12 +78,12 @@ class Interfaces:
             if known is None or known == link or self._touched[link.index] > since or not _is_whole(link):
                 continue
             self.links[link.index] = attrs.evolve(link, counters=None)
-            self.dirty.add(link.index)
+            self._dirty.add(link.index)
 
     def _touch(self, index: int) -> None:
         self._clock += 1
         self._touched[index] = self._clock
-        self.dirty.add(index)
+        self._dirty.add(index)
 
     def _set(self, link: Link) -> None:
         self.links[link.index] = link
@@ -114,7 +118,7 @@ class Interfaces:
 
     def _apply_address(self, address: Address) -> None:
         self._clock += 1
-        self.dirty.add(address.index)
+        self._dirty.add(address.index)
         known = self._addresses.setdefault((address.index, address.family), [])
         place = next((i for i, other in enumerate(known) if _same_address(other, address)), None)
         if place is None:

@@ -32,19 +32,19 @@ class PeerNamespaces:
         self._requests = requests
         self._view = view
         self._known: dict[int, Namespace] = {}
-        self._asked: set[tuple[str, str]] = set()
+        self._asked: dict[tuple[str, str], int | None] = {}
 
     def get(self, nsid: int) -> Namespace | None:
         return self._known.get(nsid)
 
     def assigned(self) -> None:
-        """The namespace gave a number to another: one asked before may have it now."""
-        self._asked.clear()
+        """The namespace gave a number to another: one that had none when it was asked may have it now."""
+        self._asked = {candidate: number for candidate, number in self._asked.items() if number is not None}
 
     def forget(self, nsid: int) -> None:
         """The number means nothing any more; the kernel may give it to another namespace."""
         self._known.pop(nsid, None)
-        self._asked.clear()
+        self._asked = {candidate: number for candidate, number in self._asked.items() if number not in {nsid, None}}
 
     def keep_up(self) -> None:
         """Let the view take note of what has changed."""
@@ -54,12 +54,12 @@ class PeerNamespaces:
         """Ask the namespaces not asked yet; returns the numbers that became known."""
         candidates = [_OWN_NAMESPACE]
         candidates += [(id, path) for id, node in self._view.all() if isinstance(path := node.get("Path"), str)]
-        self._asked.intersection_update(candidates)
+        self._asked = {candidate: self._asked[candidate] for candidate in candidates if candidate in self._asked}
         found: set[int] = set()
         for candidate in candidates:
             if candidate in self._asked:
                 continue
-            self._asked.add(candidate)
+            self._asked[candidate] = None
             try:
                 # NONBLOCK: a path that leads to a pipe must not hold us up.
                 fd = os.open(candidate[1], os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -67,6 +67,7 @@ class PeerNamespaces:
                 continue
             try:
                 nsid = await self._requests.nsid(fd)
+                self._asked[candidate] = nsid
                 if nsid is not None:
                     # Through the descriptor that was asked about: the path may mean another namespace by now.
                     self._known[nsid] = self._host.netns(f"/proc/self/fd/{fd}")

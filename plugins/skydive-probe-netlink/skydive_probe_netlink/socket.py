@@ -32,6 +32,7 @@ RECEIVE_BUFFER: Final = 8 << 20
 _READ_SIZE: Final = 64 << 10  # the kernel makes no larger part of a dump than 32 KiB, and events are far smaller
 _KERNEL_PORT: Final = 0
 _ANSWER_SECONDS: Final = 3.0
+_DUMPS: Final = trio.CapacityLimiter(4)  # they queue for one lock in the kernel anyway
 
 InNamespace = Callable[[Callable[[], socket.socket]], socket.socket]
 """Runs the call inside the namespace: ``host.in_netns`` with its path."""
@@ -140,7 +141,7 @@ class RequestSocket(_Socket):
         Raises NetlinkError; codec.DecodeError when the answer makes no sense.
         """
         async with self._turn:
-            return await trio.to_thread.run_sync(self._dump, request)
+            return await trio.to_thread.run_sync(self._dump, request, limiter=_DUMPS)
 
     async def nsid(self, fd: int) -> int | None:
         """By which number the socket's namespace knows the open one; None: by none, or it is no namespace."""

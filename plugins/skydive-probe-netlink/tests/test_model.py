@@ -14,9 +14,8 @@ from skydive_probe_netlink import codec
 from skydive_probe_netlink.codec import Address, Link
 from skydive_probe_netlink.metadata import cidr
 from skydive_probe_netlink.model import Interfaces
-from skydive_probe_netlink.socket import EventSocket
+from skydive_probe_netlink.socket import EventSocket, InNamespace
 
-from skycore.plugin.namespaces import inside
 from skycore.testing.lab import LabError, NamedNetns
 
 
@@ -159,7 +158,9 @@ def steps(dice: random.Random) -> list[str]:
 
 @pytest.mark.parametrize("promote", ["0", "1"])
 @pytest.mark.parametrize("seed", range(3))
-async def test_addresses_stand_in_the_kernels_order(netns: Callable[[], NamedNetns], seed: int, promote: str) -> None:
+async def test_addresses_stand_in_the_kernels_order(
+    netns: Callable[[], NamedNetns], enter: Callable[[NamedNetns], InNamespace], seed: int, promote: str
+) -> None:
     here = netns()
     await here.arun("ip", "link", "add", "i0", "type", "ifb")
     await here.arun("ip", "link", "set", "i0", "up")
@@ -168,7 +169,7 @@ async def test_addresses_stand_in_the_kernels_order(netns: Callable[[], NamedNet
     groups = [codec.RTNLGRP_LINK, codec.RTNLGRP_IPV4_IFADDR, codec.RTNLGRP_IPV6_IFADDR]
     # What is there already, such as the link-local address, is set aside: only what is heard is known.
     await here.arun("ip", "address", "flush", "dev", "i0")
-    with EventSocket(lambda call: inside(here.path, call), groups) as events:
+    with EventSocket(enter(here), groups) as events:
         descriptor = os.memfd_create("batch")
         os.write(descriptor, "\n".join(steps(random.Random(seed))).encode())
         try:

@@ -12,23 +12,20 @@ from collections.abc import Callable
 import pytest
 import trio
 from skydive_probe_netlink import codec
-from skydive_probe_netlink.socket import EventSocket, NetlinkError, RequestSocket
+from skydive_probe_netlink.socket import EventSocket, InNamespace, NetlinkError, RequestSocket
 
-from skycore.plugin.namespaces import inside
 from skycore.testing.lab import NamedNetns
 
+MakeNetns = Callable[[], NamedNetns]
+Enter = Callable[[NamedNetns], InNamespace]
 LINKS = [codec.RTNLGRP_LINK]
-
-
-def enter(netns: NamedNetns) -> Callable[[Callable[[], socket.socket]], socket.socket]:
-    return lambda call: inside(netns.path, call)
 
 
 def bodies(buffers: list[bytes]) -> list[codec.Body | None]:
     return [codec.decode(frame, counters=True) for buffer in buffers for frame in codec.frames(buffer)]
 
 
-async def test_a_dump_holds_what_ip_shows(netns: Callable[[], NamedNetns]) -> None:
+async def test_a_dump_holds_what_ip_shows(netns: MakeNetns, enter: Enter) -> None:
     here = netns()
     await here.arun("ip", "link", "add", "bridge0", "type", "bridge")
     await here.arun("ip", "link", "set", "lo", "up")
@@ -49,7 +46,7 @@ async def test_a_dump_holds_what_ip_shows(netns: Callable[[], NamedNetns]) -> No
     assert found == [bytes([127, 0, 0, 1]), bytes(15) + b"\1"]
 
 
-async def test_a_large_dump_comes_whole(netns: Callable[[], NamedNetns]) -> None:
+async def test_a_large_dump_comes_whole(netns: MakeNetns, enter: Enter) -> None:
     here = netns()
     batch = "".join(f"link add v{i} type veth peer name w{i}\n" for i in range(60))
     await trio.to_thread.run_sync(lambda: batch_run(here, batch))
@@ -68,7 +65,7 @@ def batch_run(netns: NamedNetns, batch: str) -> None:
         os.close(descriptor)
 
 
-async def test_a_refused_request_says_why(netns: Callable[[], NamedNetns]) -> None:
+async def test_a_refused_request_says_why(netns: MakeNetns, enter: Enter) -> None:
     def strange(sequence: int) -> bytes:
         # Strict checking refuses a dump with a header field that makes no sense in it.
         body = struct.pack("=BxHiII", 0, 0, 0, 1, 0)
@@ -81,7 +78,7 @@ async def test_a_refused_request_says_why(netns: Callable[[], NamedNetns]) -> No
         assert (await requests.dump(codec.link_dump_request)).buffers
 
 
-async def test_numbers_of_namespaces(netns: Callable[[], NamedNetns]) -> None:
+async def test_numbers_of_namespaces(netns: MakeNetns, enter: Enter) -> None:
     here, other, unknown = netns(), netns(), netns()
     await here.arun("ip", "link", "add", "v0", "type", "veth", "peer", "name", "v1", "netns", other.name)
     (shown,) = json.loads(await here.arun("ip", "-j", "link", "show", "v0"))
@@ -92,7 +89,7 @@ async def test_numbers_of_namespaces(netns: Callable[[], NamedNetns]) -> None:
         os.close(fd)
 
 
-async def test_changes_are_heard_from_the_start(netns: Callable[[], NamedNetns]) -> None:
+async def test_changes_are_heard_from_the_start(netns: MakeNetns, enter: Enter) -> None:
     here = netns()
     with EventSocket(enter(here), LINKS) as events:
         assert events.read().buffers == []
@@ -105,7 +102,7 @@ async def test_changes_are_heard_from_the_start(netns: Callable[[], NamedNetns])
     assert not heard.lost
 
 
-async def test_an_overrun_is_told_and_ends(netns: Callable[[], NamedNetns], monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_overrun_is_told_and_ends(netns: MakeNetns, enter: Enter, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("skydive_probe_netlink.socket.RECEIVE_BUFFER", 1024)
     here = netns()
     with EventSocket(enter(here), LINKS) as events:
@@ -118,11 +115,11 @@ async def test_an_overrun_is_told_and_ends(netns: Callable[[], NamedNetns], monk
         assert not heard.lost
 
 
-async def test_only_the_kernel_is_believed(netns: Callable[[], NamedNetns]) -> None:
+async def test_only_the_kernel_is_believed(netns: MakeNetns, enter: Enter) -> None:
     here = netns()
     with EventSocket(enter(here), LINKS) as events:
         port = events._socket.getsockname()[0]
-        with inside(here.path, lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)) as forger:
+        with enter(here)(lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)) as forger:
             forger.sendto(codec.link_dump_request(1), (port, 0))
         with trio.fail_after(5):
             await events.wait()

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import trio
 from skydive_probe_netns import NetnsProbe
+from structlog.testing import capture_logs
 
 from skycore.testing import ProbeLab, run_probes
 from skycore.testing.lab import NamedNetns, run_checked
@@ -217,11 +218,12 @@ async def test_a_file_given_up_is_tried_again_when_the_directory_changes(
     here = netns()
     file = tmp_path / "late"
     file.touch()
-    async with run_probes(settings(tmp_path), namespace=here.path) as lab:
-        await trio.sleep(0.1)
-        await trio.to_thread.run_sync(mounted, file)
-        (tmp_path / "other").touch()
-        await lab.until(lambda: names(lab) == ["late"])
+    with capture_logs() as logs:
+        async with run_probes(settings(tmp_path), namespace=here.path) as lab:
+            await lab.until(lambda: any(entry["event"] == "not a network namespace" for entry in logs))
+            await trio.to_thread.run_sync(mounted, file)
+            (tmp_path / "other").touch()
+            await lab.until(lambda: names(lab) == ["late"])
 
 
 @pytest.mark.parametrize("value", ["run/netns", "", "/run\0"])

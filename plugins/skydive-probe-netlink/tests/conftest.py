@@ -1,0 +1,46 @@
+"""Sockets inside a namespace, without the host that gives them to a probe."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import socket
+from collections.abc import Callable
+from typing import Final
+
+import pytest
+from skydive_probe_netlink.socket import InNamespace
+
+from skycore.testing.lab import NamedNetns
+
+CLONE_NEWNET: Final = 0x40000000  # linux/sched.h
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _setns(descriptor: int) -> None:
+    if _libc.setns(descriptor, CLONE_NEWNET) != 0:
+        raise OSError(ctypes.get_errno(), "setns")
+
+
+@pytest.fixture
+def enter() -> Callable[[NamedNetns], InNamespace]:
+    """Gives what opens a socket inside a namespace."""
+
+    def inside(netns: NamedNetns) -> InNamespace:
+        def run(call: Callable[[], socket.socket]) -> socket.socket:
+            own = os.open("/proc/self/ns/net", os.O_RDONLY)
+            target = os.open(netns.path, os.O_RDONLY)
+            try:
+                _setns(target)
+                try:
+                    return call()
+                finally:
+                    _setns(own)
+            finally:
+                os.close(own)
+                os.close(target)
+
+        return run
+
+    return inside
