@@ -99,6 +99,13 @@ class ChangeLog(Generic[Change]):
             self._every_cursors.add(cursor)
         return cursor
 
+    async def beyond(self, position: int) -> None:
+        """Return as soon as the log's end is beyond a position (always a checkpoint)."""
+        if position < self.end:
+            await trio.lowlevel.checkpoint()
+        while position >= self.end:
+            await self._waiting.park()
+
     @property
     def first_kept(self) -> int:
         return self.end - len(self._kept)
@@ -169,11 +176,7 @@ class Cursor(Generic[Change]):
 
     async def wait(self) -> None:
         """Return as soon as there is something to read (at once when there is; always a checkpoint)."""
-        if self.position < self._log.end:
-            await trio.lowlevel.checkpoint()
-            return
-        while self.position == self._log.end:
-            await self._log._waiting.park()
+        await self._log.beyond(self.position)
 
     def close(self) -> None:
         """Stop reading; the log forgets this reader.  Idempotent."""

@@ -84,7 +84,7 @@ class Intake:
             for name in [name for name, until in self._away.items() if until <= now]:
                 del self._away[name]
                 log.info("agent stays away; its elements are withdrawn", origin=name, after=self._patience)
-                self._origins[name].withdraw()
+                self._keeper.put(*self._origins[name].withdraw().records)
 
     async def serve(self, request: UpgradeRequest) -> None:
         """One link, from before its upgrade to its end (an UpgradeHandler)."""
@@ -122,8 +122,9 @@ class Intake:
             raise LinkError(
                 f"this analyzer speaks schema {messages.SCHEMA}, the agent {hello.schema}; upgrade the older"
             )
-        if hello.origin == self._graph.origin:
-            raise LinkError(f"the agent has this analyzer's own origin {hello.origin!r}")
+        if hello.origin != f"agent.{hello.host}":
+            # Other names are those of this analyzer's own claimants.
+            raise LinkError(f"an agent's origin is 'agent.' and its host id, not {hello.origin!r}")
         origin = self._origins.get(hello.origin)
         if origin is None:
             origin = self._origins[hello.origin] = Origin(self._graph, hello.origin, {})
@@ -135,12 +136,24 @@ class Intake:
         resume = origin.connected(hello.epoch, hello.stale)
         log.info("agent connected", origin=hello.origin, epoch=hello.epoch, resume=resume, skew_ms=link.skew)
         reason = "the link was closed"
+        failure: LinkError | WebSocketClosed | None = None
         try:
             with link.scope:
                 await socket.send(messages.encode(Welcome(messages.SCHEMA, self._graph.host, now, resume)))
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._acknowledge, socket, link, nursery.cancel_scope)
-                    await self._take(socket, origin, link)
+                    try:
+                        await self._take(socket, origin, link)
+                    except (LinkError, WebSocketClosed) as error:
+                        failure = error
+                    nursery.cancel_scope.cancel()
+            if isinstance(failure, LinkError):
+                raise failure
+            if failure is not None:
+                reason = f"the link was closed: {failure.code} {failure.reason}".strip()
+        except LinkError as error:
+            reason = f"the link was refused: {error}"
+            raise
         except WebSocketClosed as error:
             reason = f"the link was closed: {error.code} {error.reason}".strip()
         finally:
@@ -152,17 +165,15 @@ class Intake:
 
     async def _supersede(self, hello: Hello) -> None:
         """A newer link of the same agent ends the older one; an older process must not push out a newer one."""
-        rival = self.links.get(hello.origin)
-        if rival is None:
-            return
-        if rival.epoch > hello.epoch:
-            raise LinkError(
-                f"host id {hello.host!r} is in use by a process that was started later, at {rival.address}; "
-                "give each agent a host_id of its own"
-            )
-        log.info("agent connected again; its older link is closed", origin=hello.origin)
-        rival.scope.cancel()
-        await rival.ended.wait()
+        while (rival := self.links.get(hello.origin)) is not None:
+            if rival.epoch > hello.epoch:
+                raise LinkError(
+                    f"host id {hello.host!r} is in use by a process that was started later, at {rival.address}; "
+                    "give each agent a host_id of its own"
+                )
+            log.info("agent connected again; its older link is closed", origin=hello.origin)
+            rival.scope.cancel()
+            await rival.ended.wait()
 
     def _leave(self, name: str, reason: str) -> None:
         self._origins[name].lost(reason)

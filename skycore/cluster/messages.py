@@ -1,8 +1,10 @@
 """The messages of the agent-analyzer link: `/ws/cluster`, one JSON object per binary WebSocket message.
 
-An agent says hello, the analyzer says what it already has, and then the agent sends *entries*, each numbered
-within the agent's epoch (the start of its process), as they stand in its spool: the whole state once
-(``sync``), what changed since (``changes``), what could not be kept (``gap``).  The analyzer acknowledges an
+An agent says hello, the analyzer says whether it may go on from where it was, and then the agent sends
+*entries*, as they stand in its spool: the whole state once (``sync``), what changed since (``changes``), what
+could not be kept (``gap``).  What they hold is numbered within the agent's epoch (the start of its process),
+without holes: each revision of ``changes`` takes a number, so does each part of a ``sync``, and a ``gap`` takes
+those of what it lost.  The analyzer acknowledges an
 entry when the commit that holds it is done.  ``stale`` is a state, not an entry: it is told at the start and
 when it changes.
 """
@@ -10,12 +12,12 @@ when it changes.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Final, TypeAlias
+from typing import Annotated, Final, TypeAlias
 
 import msgspec
 
-from skycore.errors import LinkError
-from skycore.graph.element import Revision
+from skycore.errors import ClaimError, LinkError
+from skycore.graph.element import Revision, canonical_metadata, decode_metadata
 
 PATH: Final = "/ws/cluster"
 SCHEMA: Final = 1
@@ -24,14 +26,19 @@ MAX_MESSAGE: Final = 1 << 20
 MAX_ELEMENT: Final = 8 << 20
 """Bytes of one element; a larger one is refused where it is made."""
 
+Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
+"""Times, epochs and numbers: what a store can hold, and JavaScript too."""
+Text: TypeAlias = Annotated[str, msgspec.Meta(max_length=1024)]
+Name: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
+
 
 class Stale(msgspec.Struct, frozen=True, tag="stale"):
     """What one of the agent's probes says cannot be vouched for since ``since`` (until ``until``)."""
 
-    claimant: str
-    since: int
-    until: int | None
-    reason: str
+    claimant: Text
+    since: Count
+    until: Count | None
+    reason: Text
 
 
 class Hello(msgspec.Struct, frozen=True, tag="hello"):
@@ -41,66 +48,81 @@ class Hello(msgspec.Struct, frozen=True, tag="hello"):
     ``stale`` the state of its probes.
     """
 
-    schema: int
-    host: str
-    origin: str
-    epoch: int
-    clock: int
-    version: str
+    schema: Count
+    host: Name
+    origin: Name
+    epoch: Count
+    clock: Count
+    version: Text
     stale: list[Stale]
 
 
 class Welcome(msgspec.Struct, frozen=True, tag="welcome"):
     """The answer.  ``resume``: the agent may go on with its changes; else a sync must come before them."""
 
-    schema: int
-    host: str
-    clock: int
+    schema: Count
+    host: Name
+    clock: Count
     resume: bool
 
 
 class Changes(msgspec.Struct, frozen=True, tag="changes"):
-    """Revisions in the order in which they were made: element JSON, and for each the owners' names."""
+    """Revisions in the order in which they were made: element JSON, and for each the owners' names.
 
-    epoch: int
-    seq: int
+    ``seq`` is the number of the last one.
+    """
+
+    epoch: Count
+    seq: Count
     elements: list[msgspec.Raw]
     owners: list[str]
+
+    @property
+    def first(self) -> int:
+        return self.seq - len(self.elements) + 1
 
 
 class Sync(msgspec.Struct, frozen=True, tag="sync"):
     """A part of the agent's whole state at the time ``at``; the state is complete with the part that is ``last``."""
 
-    epoch: int
-    seq: int
-    part: int
+    epoch: Count
+    seq: Count
+    part: Count
     last: bool
-    at: int
+    at: Count
     elements: list[msgspec.Raw]
     owners: list[str]
+
+    @property
+    def first(self) -> int:
+        return self.seq
 
 
 class Gap(msgspec.Struct, frozen=True, tag="gap"):
     """``lost`` revisions between two times never reached the spool, or were dropped from it."""
 
-    epoch: int
-    seq: int
-    start: int
-    end: int
-    lost: int
+    epoch: Count
+    seq: Count
+    start: Count
+    end: Count
+    lost: Count
+
+    @property
+    def first(self) -> int:
+        return self.seq - self.lost + 1
 
 
 class Ack(msgspec.Struct, frozen=True, tag="ack"):
     """The analyzer has committed every entry of this epoch up to ``seq``."""
 
-    epoch: int
-    seq: int
+    epoch: Count
+    seq: Count
 
 
 class Refused(msgspec.Struct, frozen=True, tag="refused"):
     """The analyzer ends the link, and why."""
 
-    reason: str
+    reason: Text
 
 
 class Element(msgspec.Struct, frozen=True, gc=False):
@@ -109,15 +131,15 @@ class Element(msgspec.Struct, frozen=True, gc=False):
     The agent's own Revision is not read: revisions are counted by the process that serves them.
     """
 
-    ID: str
+    ID: Name
     Metadata: msgspec.Raw
-    Host: str
-    Origin: str
-    CreatedAt: int
-    UpdatedAt: int
-    DeletedAt: int | None = None
-    Parent: str | None = None
-    Child: str | None = None
+    Host: Name
+    Origin: Name
+    CreatedAt: Count
+    UpdatedAt: Count
+    DeletedAt: Count | None = None
+    Parent: Name | None = None
+    Child: Name | None = None
 
 
 Entry: TypeAlias = Changes | Sync | Gap
@@ -128,6 +150,7 @@ _encode = msgspec.json.Encoder().encode
 _from_agent: msgspec.json.Decoder[FromAgent] = msgspec.json.Decoder(FromAgent)
 _from_analyzer: msgspec.json.Decoder[FromAnalyzer] = msgspec.json.Decoder(FromAnalyzer)
 _element = msgspec.json.Decoder(Element)
+_UNDECODABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
 
 
 def encode(message: FromAgent | FromAnalyzer) -> bytes:
@@ -140,7 +163,7 @@ def from_agent(data: str | bytes) -> FromAgent:
     try:
         _check_text(data)
         return _from_agent.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except _UNDECODABLE as error:
         raise LinkError(f"the agent sent what is no message of schema {SCHEMA}: {error}") from error
 
 
@@ -149,21 +172,20 @@ def from_analyzer(data: str | bytes) -> FromAnalyzer:
     try:
         _check_text(data)
         return _from_analyzer.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except _UNDECODABLE as error:
         raise LinkError(f"the analyzer sent what is no message of schema {SCHEMA}: {error}") from error
 
 
 def element(raw: msgspec.Raw) -> Element:
-    """Decode one element; its metadata must be a JSON object.  Raises LinkError."""
+    """Decode one element; its metadata comes out as canonical JSON.  Raises LinkError."""
     try:
         found = _element.decode(raw)
-    except msgspec.DecodeError as error:
+        metadata = canonical_metadata(decode_metadata(bytes(found.Metadata)))
+    except (*_UNDECODABLE, ClaimError) as error:
         raise LinkError(f"an element is malformed: {error}") from error
-    if not bytes(found.Metadata).startswith(b"{"):
-        raise LinkError(f"element {found.ID}: Metadata is no JSON object")
     if (found.Parent is None) != (found.Child is None):
         raise LinkError(f"element {found.ID}: an edge has both Parent and Child")
-    return found
+    return msgspec.structs.replace(found, Metadata=msgspec.Raw(metadata))
 
 
 def parts(

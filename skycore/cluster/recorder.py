@@ -41,6 +41,7 @@ class Recorder:
         self.epoch = spool.epoch
         self.seq = 0
         self.written = 0
+        self.first_of_sync = 0
         self.last_sync = 0
         self.revisions = 0
         self.lost = 0
@@ -118,7 +119,7 @@ class Recorder:
             self._entry(1, partial(_sync, self.epoch, part, part == len(cut) - 1, now, elements, owners))
             for part, (elements, owners) in enumerate(cut)
         ]
-        self.last_sync = self.seq
+        self.first_of_sync, self.last_sync = entries[0].first, self.seq
         return entries
 
     def _write(self, entries: list[_Entry], start: int, end: int) -> None:

@@ -18,7 +18,7 @@ from skycore.cluster.messages import Ack, Gap, Hello, Refused, Stale, Welcome
 from skycore.cluster.recorder import Recorder
 from skycore.cluster.spool import Entry, Lost, Reader
 from skycore.config.address import Address
-from skycore.errors import LinkError
+from skycore.errors import LinkError, StorageError
 from skycore.graph.graph import Staleness
 
 log = structlog.get_logger(__name__)
@@ -26,6 +26,7 @@ log = structlog.get_logger(__name__)
 _CONNECT_TIME = 10.0
 _FIRST_PAUSE, _LAST_PAUSE = 0.1, 5.0
 _AT_ONCE = 1 << 20
+_REASON = 500
 
 Dial = Callable[[], Awaitable[trio.SocketStream]]
 """Opens a stream to the analyzer: over TCP, or in memory when it lives in the same process."""
@@ -80,7 +81,7 @@ class Uplink:
                 reason = _reason(group)
             except* trio_websocket.ConnectionClosed as group:
                 reason = _reason(group)
-            except* LinkError as group:
+            except* (LinkError, StorageError) as group:
                 reason = _reason(group)
             if self.state.connected:
                 pause = _FIRST_PAUSE
@@ -150,7 +151,10 @@ class Uplink:
     async def _send(self, socket: trio_websocket.WebSocketConnection, resume: bool) -> None:
         recorder, reader = self._recorder, self._reader
         await trio.to_thread.run_sync(reader.rewind)
-        synced = resume
+        synced = wanted = resume
+        # Up to here something is missing on this link: a sync that began before is no whole one.
+        missing = reader.acknowledged
+        pause = 0.0
         while True:
             written = recorder.written
             entries = await trio.to_thread.run_sync(partial(_read, reader, _AT_ONCE))
@@ -159,15 +163,22 @@ class Uplink:
                     lost = entry.last - entry.first + 1
                     gap = Gap(entry.epoch, entry.last, entry.start_ms, entry.end_ms, lost)
                     await socket.send_message(messages.encode(gap))
-                    synced = False
+                    missing = (entry.epoch, entry.last)
+                    synced = wanted = False
                 else:
                     await socket.send_message(entry.payload)
-                    synced = synced or (entry.epoch, entry.last) == (recorder.epoch, recorder.last_sync)
+                    if (entry.epoch, entry.last) == (recorder.epoch, recorder.last_sync):
+                        synced = synced or missing < (recorder.epoch, recorder.first_of_sync)
                 self.state.sent = entry.last
+            if synced:
+                pause = 0.0
             if not entries:
-                if not synced and self._ready.is_set():
+                if not synced and not wanted and self._ready.is_set():
+                    # A spool that cannot hold a whole state would have it written again and again.
+                    await trio.sleep(pause)
+                    pause = min(2 * pause + _FIRST_PAUSE, _LAST_PAUSE)
                     recorder.want_sync()
-                    synced = True
+                    wanted = True
                 await recorder.grown(written)
 
     async def _receive(self, socket: trio_websocket.WebSocketConnection) -> None:
@@ -214,7 +225,7 @@ def tcp(address: Address) -> Dial:
 
 
 def _stale(staleness: Staleness) -> Stale:
-    return Stale(staleness.claimant, staleness.since, staleness.until, staleness.reason)
+    return Stale(staleness.claimant, staleness.since, staleness.until, staleness.reason[:_REASON])
 
 
 def _reason(group: BaseExceptionGroup[BaseException]) -> str:
@@ -225,4 +236,4 @@ def _reason(group: BaseExceptionGroup[BaseException]) -> str:
         return f"the analyzer answered {error.status_code}: {(error.body or b'').decode(errors='replace').strip()}"
     if isinstance(error, trio_websocket.ConnectionClosed):
         return f"the link was closed: {error.reason}"
-    return f"{type(error).__name__}: {error}"
+    return str(error) if isinstance(error, LinkError | StorageError) else f"{type(error).__name__}: {error}"

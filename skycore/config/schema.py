@@ -63,8 +63,10 @@ class Rest:
 
 @attrs.frozen(kw_only=True)
 class WebSocket:
-    ping_delay: Seconds = setting(2.0, "How often a server pings its WebSocket clients.")
-    pong_timeout: Seconds = setting(5.0, "How long after the next ping is due a silent peer counts as lost.")
+    ping_delay: Seconds = setting(2.0, "How often a server pings its WebSocket clients.", effective=True)
+    pong_timeout: Seconds = setting(
+        5.0, "How long after the next ping is due a silent peer counts as lost.", effective=True
+    )
     bulk_maxmsgs: Count = setting(100, "Nothing; accepted because Skydive lists it.")
     bulk_maxdelay: Seconds = setting(2.0, "Nothing; accepted because Skydive lists it.")
     queue_size: Positive = setting(10000, "Messages that may wait for one connection.")
@@ -100,8 +102,8 @@ class Syslog(LogStream):
 class Logging:
     level: Level = setting("INFO", "Least severity that is logged; NOTICE is INFO.", effective=True)
     backends: tuple[Literal["stderr", "stdout", "file", "syslog"], ...] = setting(("stderr",), "Where the log goes.")
-    encoder: Encoder = setting("", "Form of a log line; empty: console.")
-    color: bool = setting(True, "Colour the levels of console lines.")
+    encoder: Encoder = setting("", "Form of a log line; empty: console.", effective=True)
+    color: bool = setting(True, "Colour the levels of console lines.", effective=True)
     id: str = setting("", "Prefix of log lines after the host's name.", default_text="the role")
     stderr: LogStream = LogStream()
     stdout: LogStream = LogStream()
@@ -201,7 +203,7 @@ class Agent:
     topology: AgentTopology = AgentTopology()
     flow: AgentFlow = AgentFlow()
     capture: Capture = Capture()
-    metadata: Mapping[str, Any] = setting(dict, "Metadata added to the host node.")
+    metadata: Mapping[str, Any] = setting(dict, "Metadata added to the host node.", effective=True)
     metadata_config: MetadataConfig = MetadataConfig()
     spool: Spool = Spool()
 

@@ -191,6 +191,11 @@ def _check_values(metadata: Mapping[str, Any]) -> None:
             raise ClaimError(f"{place} is an integer outside −2⁶³…2⁶⁴−1; say it as text")
 
 
+def decode_metadata(metadata: bytes) -> dict[str, Any]:
+    """The reverse of canonical_metadata."""
+    return _decode_object(metadata)
+
+
 def metadata_parts(metadata: bytes) -> dict[str, bytes]:
     """Cut a JSON object into its top-level keys and the bytes of their values, without decoding these."""
     return {key: bytes(raw) for key, raw in _decode_parts(metadata).items()}

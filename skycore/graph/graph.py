@@ -312,12 +312,13 @@ class Graph:
     def overtake(self, id: str, revision: int) -> None:
         """History already holds revisions of the element up to this one: the next one that is made comes after it.
 
-        For an element that lives, the next revision is made even when its content is the same.
+        For an element that lives, the next revision is made even when its content is the same.  The last call
+        counts: one with a lower number makes the next revision one that history holds already.
         """
         if id in self.nodes or id in self.edges:
             self._overtaken[id] = revision
         else:
-            self._remember(id, max(revision, self._last_revision.get(id, 0)))
+            self._remember(id, revision)
 
     def renew(self, ids: Iterable[str]) -> None:
         """Make a new revision of those of the elements that were overtaken and have not changed since."""

@@ -34,11 +34,15 @@ class Indexes:
 
     def lookup(self, kind: Kind, key: str, value: str) -> frozenset[str] | set[str]:
         """IDs of the elements that have the string (or a list with it) under an indexed key; do not change the set."""
+        self.refresh()
+        return self._kinds[kind].maps[key].get(value, _EMPTY)
+
+    def refresh(self) -> None:
+        """Catch up with the change log."""
         if self._cursor.pending:
             changes = self._cursor.read().changes
             self._kinds["node"].update(change for change in changes if change.parent is None)
             self._kinds["edge"].update(change for change in changes if change.parent is not None)
-        return self._kinds[kind].maps[key].get(value, _EMPTY)
 
     def close(self) -> None:
         self._cursor.close()

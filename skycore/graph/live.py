@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
+import trio
+
 from skycore.filter import All, Equals, Filter, compile_filter
 from skycore.graph.element import Kind, Revision
 from skycore.graph.fields import field, fields
 from skycore.graph.graph import Graph
 from skycore.graph.index import Indexes
+
+_REFRESH_EACH = 5.0
 
 
 class LiveView:
@@ -25,6 +29,12 @@ class LiveView:
         self._graph = graph
         self._indexes = Indexes(graph)
         self._tables: dict[Kind, dict[str, Revision]] = {"node": graph.nodes, "edge": graph.edges}
+
+    async def run(self) -> None:
+        """Let the indexes catch up now and then, so that the change log need not keep deletions for them."""
+        while True:
+            await trio.sleep(_REFRESH_EACH)
+            self._indexes.refresh()
 
     def ids(self, kind: Kind) -> Collection[str]:
         return self._tables[kind].keys()

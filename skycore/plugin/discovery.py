@@ -41,7 +41,7 @@ def load(group: str, name: str, cache: Path | None = None) -> Any:
             [name],
             invoke_on_load=False,
             on_load_failure_callback=lambda _manager, _entry_point, error: failures.append(error),
-            warn_on_missing_entrypoint=False,
+            on_missing_entrypoints_callback=lambda _names: None,
         )
     except BaseException as error:  # a module may raise anything at all while it is imported
         failures.append(error)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,14 +22,16 @@ class GraphHandle:
         self._graph = graph
         self._claimant = claimant
         self._closed = False
-        self._views: list[_View] = []
-        self.joins: list[Join] = []
+        self._open_bodies = 0
+        self._views: dict[_View, None] = {}
+        self._joins: list[Join] = []
+        self._joined: dict[str, int] = {}
 
     def put(self, key: Key, metadata: Mapping[str, Any], *, scope: str = "") -> None:
-        self._open().put(self._id(key), metadata, scope=scope)
+        self._claim(key, metadata, owning=True, scope=scope)
 
     def annotate(self, key: Key, metadata: Mapping[str, Any], *, scope: str = "") -> None:
-        self._open().put(self._id(key), metadata, owning=False, scope=scope)
+        self._claim(key, metadata, owning=False, scope=scope)
 
     def drop(self, key: Key) -> None:
         self._open().drop(self._id(key))
@@ -47,21 +49,33 @@ class GraphHandle:
 
     @contextmanager
     def snapshot(self, scope: str = "") -> Iterator[None]:
-        with self._open().snapshot(scope):
+        with self._body(), self._open().snapshot(_scope(scope)):
             yield
             self._open()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
         self._open()
-        with self._graph.transaction():
+        with self._body(), self._graph.transaction():
             yield
+            self._open()
+
+    @contextmanager
+    def _body(self) -> Iterator[None]:
+        self._open_bodies += 1
+        try:
+            yield
+        finally:
+            self._open_bodies -= 1
 
     def view(self, filter: Filter = EVERYTHING, keys: Sequence[str] = ()) -> _View:
         self._open()
-        view = _View(self._graph, KeyedNodes(self._graph, filter, keys))
-        self._views.append(view)
+        view = _View(self._graph, KeyedNodes(self._graph, filter, _keys(keys)), self._closed_view)
+        self._views[view] = None
         return view
+
+    def _closed_view(self, view: _View) -> None:
+        self._views.pop(view, None)
 
     def join(
         self,
@@ -71,59 +85,121 @@ class GraphHandle:
         metadata: Mapping[str, Any] | None = None,
     ) -> None:
         claimant = self._open()
-        if len(left[1]) != len(right[1]) or not left[1]:
+        if self._open_bodies:
+            raise ClaimError("a join outlives a snapshot or transaction and cannot be made inside one")
+        if len(_keys(left[1])) != len(_keys(right[1])) or not left[1]:
             raise ClaimError("a join needs the same number of keys on both sides, and at least one")
         sides = (KeyedNodes(self._graph, *left), KeyedNodes(self._graph, *right))
-        self.joins.append(Join(self._graph, claimant, *sides, _relation(relation_type), metadata or {}))
+        self._joins.append(Join(self._graph, claimant, *sides, _relation(relation_type), metadata or {}, self._joined))
+
+    def update_joins(self) -> None:
+        """Bring the edges of all joins in line with the nodes as they are now."""
+        for join in self._joins:
+            join.update()
+
+    def refresh_views(self) -> None:
+        """Let all views catch up."""
+        for view in self._views:
+            view.refresh()
 
     def close(self) -> None:
         """From now on every call raises; what was claimed is the supervisor's business."""
         self._closed = True
-        for view in self._views:
+        for view in list(self._views):
             view.close()
-        for join in self.joins:
+        for join in self._joins:
             join.forget()
-        self._views.clear()
-        self.joins.clear()
+        self._joins.clear()
+
+    def require_open(self) -> None:
+        """Raises HandleClosed when the probe was stopped."""
+        self._open()
 
     def _open(self) -> Claimant:
         if self._closed:
             raise HandleClosed(f"the probe {self._claimant.name!r} was stopped; its handle takes no more calls")
         return self._claimant
 
+    def _claim(self, key: Key, metadata: Mapping[str, Any], *, owning: bool, scope: str) -> None:
+        claimant = self._open()
+        if isinstance(metadata, Mapping) and "TID" in metadata:
+            raise ClaimError("TID is worked out by Skycore from Name, Type and owner; leave it out")
+        claimant.put(self._id(key), metadata, owning=owning, scope=_scope(scope))
+
     def _id(self, key: Key) -> str:
-        if not isinstance(key, Key) or not key.kind or not key.value:
-            raise ClaimError(f"a node is named by a Key with kind and value, not by {key!r}")
+        if not isinstance(key, Key) or "/" in _text(key.kind, "the kind of a Key"):
+            raise ClaimError(f"a node is named by a Key whose kind is one word, not by {key!r}")
+        _text(key.value, "the value of a Key")
         return node_id(self._graph.host, key)
 
 
 class _View:
     """Implements skycore.plugin.api.NodeView."""
 
-    def __init__(self, graph: Graph, nodes: KeyedNodes) -> None:
+    def __init__(self, graph: Graph, nodes: KeyedNodes, closed: Callable[[_View], None]) -> None:
         self._graph = graph
         self._nodes = nodes
+        # Of its own: a look between two calls of changed() must not make the second one miss what the look saw.
+        self._seen = graph.log.end
+        self._closed = False
+        self._on_close = closed
 
     def find(self, *values: Any) -> list[tuple[str, dict[str, Any]]]:
-        self._nodes.refresh()
+        self._refresh()
         return [self._entry(id) for id in self._nodes.find(tuple(map(freeze, values)))]
 
     def all(self) -> list[tuple[str, dict[str, Any]]]:
-        self._nodes.refresh()
+        self._refresh()
         return [self._entry(id) for id in self._nodes.values]
 
     async def changed(self) -> None:
-        await self._nodes.changed()
+        self._check()
+        await self._graph.log.beyond(self._seen)
+        self._check()
+        self._seen = self._graph.log.end
+
+    def refresh(self) -> None:
+        """Catch up with the change log, so that it need not keep deletions for a view that nobody reads."""
         self._nodes.refresh()
 
     def close(self) -> None:
+        self._closed = True
         self._nodes.close()
+        self._on_close(self)
+
+    def _check(self) -> None:
+        if self._closed:
+            raise HandleClosed("this view was closed, or its probe was stopped; make another one")
+
+    def _refresh(self) -> None:
+        self._check()
+        self._nodes.refresh()
 
     def _entry(self, id: str) -> tuple[str, dict[str, Any]]:
         return id, self._graph.nodes[id].metadata()
 
 
 def _relation(relation_type: str) -> str:
-    if not isinstance(relation_type, str) or not relation_type:
-        raise ClaimError(f"a RelationType is a non-empty text, not {relation_type!r}")
-    return relation_type
+    return _text(relation_type, "a RelationType")
+
+
+def _scope(scope: str) -> str:
+    if not isinstance(scope, str) or "\0" in scope:
+        raise ClaimError(f"a scope is a text without NUL, not {scope!r}")
+    return scope
+
+
+def _keys(keys: Sequence[str]) -> Sequence[str]:
+    if isinstance(keys, str) or not all(isinstance(key, str) for key in keys):
+        raise ClaimError(f"keys are a list of metadata keys, not {keys!r}")
+    return keys
+
+
+def _text(value: str, what: str) -> str:
+    if not isinstance(value, str) or not value:
+        raise ClaimError(f"{what} is a non-empty text, not {value!r}")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise ClaimError(f"{what} holds a lone surrogate, which is no character: {value!r}") from error
+    return value

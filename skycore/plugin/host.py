@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import types
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,18 +12,22 @@ import attrs
 import structlog
 import trio
 
-from skycore.errors import PluginError, PluginImportFailed, PluginNotInstalled, PluginSettingsInvalid
+from skycore.errors import PluginError
 from skycore.graph.claimant import Claimant
+from skycore.graph.element import canonical_metadata, decode_metadata
 from skycore.graph.graph import Graph
 from skycore.graph.identity import Key, host_key, interface_key, node_id
 from skycore.plugin import discovery, namespaces
 from skycore.plugin.api import Hold, Namespace
 from skycore.plugin.handle import GraphHandle
+from skycore.plugin.loading import Loaded, MakeSettings, load_probe
 from skycore.plugin.supervision import Report, RestartPolicy, Run, Supervisor
 from skycore.plugin.watchdog import Watchdog
 
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
+
+_REFRESH_EACH = 5.0
 
 IMPLIED = ("netlink", "netns")
 """Agent probes that run when they are installed, unless the configuration says ``-name``."""
@@ -32,14 +35,10 @@ IMPLIED = ("netlink", "netns")
 
 @attrs.frozen
 class Enabled:
-    """What the configuration asks for: a probe's name, and how to make its settings.
-
-    ``settings`` takes the plugin's name, its ``section`` and its ``Settings`` class and returns an instance; it
-    raises ConfigurationError when the section does not fit.
-    """
+    """What the configuration asks for: the names of probes, and how to make their settings."""
 
     names: Sequence[str]
-    settings: Callable[[str, str, type], Any]
+    settings: MakeSettings
 
 
 def wanted(listed: Sequence[str], role: str, implied: Sequence[str] = IMPLIED) -> list[str]:
@@ -52,17 +51,10 @@ def wanted(listed: Sequence[str], role: str, implied: Sequence[str] = IMPLIED) -
 
 
 @attrs.define(eq=False)
-class _Loaded:
-    name: str
-    plugin: Any
-    settings: Any
-
-
-@attrs.define(eq=False)
 class _Instance:
     """One running probe: a plugin, in one namespace."""
 
-    loaded: _Loaded
+    loaded: Loaded
     name: str
     root: Key
     namespace: Namespace
@@ -72,6 +64,7 @@ class _Instance:
     handle: GraphHandle | None = None
     holds: list[_Hold] = attrs.field(factory=list)
     holders: int = 0
+    ending: bool = False
     descriptor: int = -1
 
 
@@ -109,7 +102,7 @@ class PluginHost:
         self._role = role
         self._policy = policy or RestartPolicy()
         self._cache = cache
-        self._loaded: dict[str, _Loaded] = {}
+        self._loaded: dict[str, Loaded] = {}
         self._failed: list[Report] = []
         self._instances: list[_Instance] = []
         self._children: dict[tuple[str, Key], _Instance] = {}
@@ -124,6 +117,7 @@ class PluginHost:
             self._nursery = nursery
             nursery.start_soon(Watchdog(self._modules, self._blocked).run)
             nursery.start_soon(self._keep_joins)
+            nursery.start_soon(self._refresh_views)
             for name in self._enabled.names:
                 loaded = self._load(name)
                 if loaded is not None:
@@ -169,39 +163,18 @@ class PluginHost:
 
     # ------------------------------------------------------------------ loading
 
-    def _load(self, name: str) -> _Loaded | None:
-        report = Report(name)
+    def _load(self, name: str) -> Loaded | None:
         try:
-            plugin = discovery.load(discovery.PROBES, name, self._cache)
-            if isinstance(plugin, types.ModuleType) or not callable(getattr(plugin, "run", None)):
-                raise PluginImportFailed(f"plugin {name!r} is no class with an async run(); see docs/plugins.md")
-            roles = getattr(plugin, "roles", frozenset({"agent"}))
-            if self._role not in roles:
-                raise PluginError(f"plugin {name!r} is for {', '.join(sorted(roles))}; this is an {self._role}")
-            settings = self._settings(name, plugin)
-        except PluginNotInstalled as error:
-            report.error = str(error)
+            return load_probe(name, self._role, self._enabled.settings, self._cache)
         except PluginError as error:
-            report.error = str(error)
-        else:
-            return _Loaded(name, plugin, settings)
-        report.state = "failed"
-        self._failed.append(report)
-        log.error("plugin cannot be started", plugin=name, error=report.error)
-        return None
-
-    def _settings(self, name: str, plugin: Any) -> Any:
-        try:
-            return self._enabled.settings(name, str(getattr(plugin, "section", "")), plugin.Settings)
-        except Exception as error:
-            raise PluginSettingsInvalid(f"settings of plugin {name!r} are wrong: {error}") from error
+            self._failed.append(Report(name, "failed", str(error)))
+            log.error("plugin cannot be started", plugin=name, error=str(error))
+            return None
 
     # ------------------------------------------------------------------ instances
 
-    def _instance(self, loaded: _Loaded, name: str, root: Key, namespace: Namespace) -> _Instance:
-        claimant = self.graph.claimant(
-            name, plugin=loaded.name, precedence=dict(getattr(loaded.plugin, "precedence", {}) or {})
-        )
+    def _instance(self, loaded: Loaded, name: str, root: Key, namespace: Namespace) -> _Instance:
+        claimant = self.graph.claimant(name, plugin=loaded.name, precedence=loaded.precedence)
         instance = _Instance(loaded, name, root, namespace, claimant, Report(name))
         self._instances.append(instance)
         return instance
@@ -246,12 +219,6 @@ class PluginHost:
             hold.release()
         instance.holds.clear()
         instance.claimant.withdraw()
-        if instance.descriptor >= 0:
-            os.close(instance.descriptor)
-            instance.descriptor = -1
-        if instance.report.state != "stuck" and (instance.loaded.name, instance.root) != (instance.name, self.root):
-            self._instances.remove(instance)
-            self.graph.claimants.pop(instance.name, None)
 
     # ------------------------------------------------------------------ sub-probes
 
@@ -259,37 +226,69 @@ class PluginHost:
         """Implements ProbeHost.children."""
         loaded = self._loaded.get(name)
         generation = holder.claimant.generation
-        if loaded is None or namespace.key == self.namespace.key:
+        if loaded is None or self._leaving or namespace.key == self.namespace.key:
             return _Hold(self, None, generation)
-        key = (name, namespace.key)
-        child = self._children.get(key)
+        child = self._children.get((name, namespace.key))
         if child is None:
-            # The open file keeps the namespace enterable for as long as someone holds the sub-probe.
-            descriptor = os.open(namespace.path, os.O_RDONLY | os.O_CLOEXEC)
-            pinned = attrs.evolve(namespace, path=f"/proc/self/fd/{descriptor}")
-            child = self._instance(loaded, f"{name}@{namespace.cookie}", namespace.key, pinned)
-            child.descriptor = descriptor
-            self._children[key] = child
+            child = self._child(loaded, namespace)
             self._start(child)
         child.holders += 1
         hold = _Hold(self, child, generation)
         holder.holds.append(hold)
         return hold
 
+    def _child(self, loaded: Loaded, namespace: Namespace) -> _Instance:
+        # The open file keeps the namespace enterable for as long as someone holds the sub-probe.
+        descriptor = namespaces.open_same(namespace)
+        pinned = attrs.evolve(namespace, path=f"/proc/self/fd/{descriptor}")
+        child = self._instance(loaded, f"{loaded.name}@{namespace.cookie}", namespace.key, pinned)
+        child.descriptor = descriptor
+        self._children[loaded.name, namespace.key] = child
+        return child
+
+    def _pin(self, namespace: Namespace) -> int | None:
+        """An open file of the namespace; None when its path means it no longer."""
+        try:
+            descriptor = os.open(namespace.path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        try:
+            if namespaces.describe(descriptor, namespace.path).key == namespace.key:
+                return descriptor
+        except OSError:
+            pass
+        os.close(descriptor)
+        return None
+
     def let_go(self, child: _Instance) -> None:
         """One holder less; the last one ends the sub-probe."""
         child.holders -= 1
-        if child.holders == 0:
-            self._children.pop((child.loaded.name, child.namespace.key), None)
+        if child.holders == 0 and not child.ending and not self._leaving:
             assert self._nursery is not None
-            self._nursery.start_soon(self._stop_child, child)
+            child.ending = True
+            self._nursery.start_soon(self._end_child, child)
 
-    async def _stop_child(self, child: _Instance) -> None:
+    async def _end_child(self, child: _Instance) -> None:
+        """Stop a sub-probe that nobody holds; whoever holds it again meanwhile gets it back, once it has stopped."""
         assert child.supervisor is not None
-        child.supervisor.cancel()
-        await child.supervisor.stopped()
-        if child.report.state == "finished":
-            self._ended(child, True)
+        if child.holders == 0:
+            child.supervisor.cancel()
+            if not await child.supervisor.stopped():
+                return
+            if child.report.state == "finished":
+                self._ended(child, True)
+            if child.holders == 0:
+                self._forget_child(child)
+                return
+            child.report.state, child.report.error = "starting", None
+            self._start(child)
+        child.ending = False
+
+    def _forget_child(self, child: _Instance) -> None:
+        del self._children[child.loaded.name, child.namespace.key]
+        self._instances.remove(child)
+        self.graph.claimants.pop(child.name, None)
+        os.close(child.descriptor)
 
     # ------------------------------------------------------------------ service tasks
 
@@ -300,11 +299,23 @@ class PluginHost:
             cursor.read()
             for instance in list(self._instances):
                 if instance.handle is not None:
-                    for join in instance.handle.joins:
-                        join.update()
+                    try:
+                        instance.handle.update_joins()
+                    except Exception as error:
+                        # Its filter met a value that it cannot stand: the plugin's fault, not everybody's.
+                        assert instance.supervisor is not None
+                        instance.handle.close()
+                        instance.supervisor.fail(error)
+
+    async def _refresh_views(self) -> None:
+        while True:
+            await trio.sleep(_REFRESH_EACH)
+            for instance in list(self._instances):
+                if instance.handle is not None:
+                    instance.handle.refresh_views()
 
     def _modules(self) -> Mapping[str, str]:
-        return {loaded.plugin.__module__.partition(".")[0]: name for name, loaded in self._loaded.items()}
+        return {loaded.module: name for name, loaded in self._loaded.items()}
 
     def _blocked(self, name: str, seconds: float) -> None:
         for instance in self._instances:
@@ -353,16 +364,19 @@ class _ProbeHost:
         return interface_key(namespaces.boot_id(), namespace.cookie, ifindex)
 
     def children(self, name: str, namespace: Namespace) -> Hold:
+        self._graph.require_open()
         return self._host.hold_child(self._instance, name, namespace)
 
     def status(self, **fields: Any) -> None:
-        for field, value in fields.items():
-            if value is None:
-                self._instance.report.fields.pop(field, None)
-            else:
-                self._instance.report.fields[field] = value
+        self._graph.require_open()
+        shown = self._instance.report.fields
+        # As JSON: what is shown later must neither change with the plugin's own objects nor be unspeakable.
+        shown.update(decode_metadata(canonical_metadata(fields)))
+        for field in [field for field, value in fields.items() if value is None]:
+            del shown[field]
 
     def stale(self, reason: str | None) -> None:
+        self._graph.require_open()
         graph = self._host.graph
         if reason is None:
             graph.mark_fresh(graph.origin, self._instance.name)

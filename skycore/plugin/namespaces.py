@@ -24,6 +24,8 @@ CLONE_NEWNET = 0x40000000
 NS_GET_NSTYPE = 0xB703
 SO_NETNS_COOKIE = 71
 OWN = "/proc/self/ns/net"
+# A path may turn out to be a FIFO, which would be waited for.
+_OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 
 T = TypeVar("T")
 
@@ -42,7 +44,7 @@ def resolve(path: str) -> Namespace:
     Raises FileNotFoundError when there is no such file, OSError with EINVAL when it is no network namespace,
     PermissionError without CAP_SYS_ADMIN when the namespace is not our own.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = os.open(path, _OPEN)
     try:
         return describe(descriptor, path)
     finally:
@@ -62,9 +64,24 @@ def describe(descriptor: int, path: str) -> Namespace:
     return Namespace(netns_key(boot_id(), cookie), cookie, path, status.st_ino, status.st_dev)
 
 
+def open_same(namespace: Namespace) -> int:
+    """Open the file through which a namespace can be entered; the caller closes it.
+
+    Raises OSError, among them FileNotFoundError when the path means another namespace by now.
+    """
+    descriptor = os.open(namespace.path, _OPEN)
+    try:
+        if describe(descriptor, namespace.path).cookie != namespace.cookie:
+            raise FileNotFoundError(errno.ENOENT, "this is another network namespace by now", namespace.path)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
 def inside(path: str, call: Callable[[], T]) -> T:
     """Run ``call`` with this thread inside the namespace that ``path`` means, and come back."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = os.open(path, _OPEN)
     try:
         return _inside(descriptor, call)
     finally:

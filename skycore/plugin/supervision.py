@@ -76,6 +76,7 @@ class Supervisor:
         self._scope = trio.CancelScope()
         self._done = trio.Event()
         self._stopping = False
+        self._nursery: trio.Nursery | None = None
         self.tried = trio.Event()
 
     async def run(self) -> None:
@@ -105,11 +106,13 @@ class Supervisor:
         try:
             run = self._begin()
             async with trio.open_nursery() as nursery:
+                self._nursery = nursery
                 await nursery.start(run)
                 self._settled()
                 self.report.state = "running"
                 self.tried.set()
         except BaseException as error:
+            self._nursery = None
             cancelled, crash = _split(error)
             if self._stopping or crash is None:
                 if crash is not None:
@@ -124,8 +127,21 @@ class Supervisor:
                 raise cancelled from None
             self._crashed(crash)
             return False
-        self.report.state = "finished"
+        self._nursery = None
+        if not self._stopping:
+            self.report.state = "finished"
         return True
+
+    def fail(self, error: Exception) -> None:
+        """Crash the plugin from outside, as if it had raised this."""
+
+        async def crash() -> None:
+            raise error
+
+        if self._nursery is None:
+            self.report.error = _brief(error)
+        else:
+            self._nursery.start_soon(crash)
 
     def _crashed(self, crash: BaseException) -> None:
         self.report.state = "crashed"

@@ -47,14 +47,15 @@ class Agent:
         )
         self.graph.claimant("skycore").put(
             host_node_id(self.graph),
-            {"Name": config.host_id, "Type": "host", "Hostname": socket.gethostname()},
+            {**config.agent.metadata, "Name": config.host_id, "Type": "host", "Hostname": socket.gethostname()},
         )
         self.plugins = PluginHost(self.graph, setup.probes("agent"), role="agent", cache=folder / "cache")
         dials = {str(address): tcp(address) for address in config.analyzers} | dict(local or {})
         self._ready = trio.Event()
         self.spool, self.recorder, self.uplinks = self._links(folder / "spool", dials)
         self.hub = SubscriberHub(self.graph, service="agent", keep_alive=keep_alive(config))
-        queries = QueryContext(LiveView(self.graph), now_ms)
+        self.view = LiveView(self.graph)
+        queries = QueryContext(self.view, now_ms)
         app = rest.application(
             service="agent", host=config.host_id, queries=queries, status=partial(status.of_agent, self)
         )
@@ -65,18 +66,16 @@ class Agent:
             return None, None, []
         epoch = next_epoch(folder, now_ms())
         spool = Spool(folder, epoch, self._setup.config.agent.spool.max_bytes)
-        spool.retain(list(dials))
         recorder = Recorder(self.graph, spool)
         token = self._setup.token()
-        return (
-            spool,
-            recorder,
-            [Uplink(name, dial, recorder, ready=self._ready, token=token) for name, dial in dials.items()],
-        )
+        uplinks = [Uplink(name, dial, recorder, ready=self._ready, token=token) for name, dial in dials.items()]
+        spool.retain(list(dials))
+        return spool, recorder, uplinks
 
     async def start(self, nursery: trio.Nursery) -> None:
         """Bind the port, start probes and links."""
         await nursery.start(self.port.run)
+        nursery.start_soon(self.view.run)
         nursery.start_soon(self._floor.keep, self.graph)
         for uplink in self.uplinks:
             nursery.start_soon(uplink.run)

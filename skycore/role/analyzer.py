@@ -53,7 +53,8 @@ class Analyzer:
             self.graph, setup.probes("analyzer"), role="analyzer", cache=setup.folder("analyzer") / "cache"
         )
         self.hub = SubscriberHub(self.graph, service="analyzer", keep_alive=keep_alive(config))
-        self.queries = QueryContext(LiveView(self.graph), now_ms, self.store)
+        self.view = LiveView(self.graph)
+        self.queries = QueryContext(self.view, now_ms, self.store)
         app = rest.application(
             service="analyzer", host=host, queries=self.queries, status=partial(status.of_analyzer, self)
         )
@@ -67,6 +68,7 @@ class Analyzer:
     async def start(self, nursery: trio.Nursery) -> None:
         """Bind the port and start the parts behind it."""
         self.intake.restore(self._known, self.store.marks())
+        nursery.start_soon(self.view.run)
         await nursery.start(self.keeper.run)
         await nursery.start(self.intake.run)
         await nursery.start(self.plugins.run)

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
 
+import attrs
 import structlog
 import trio
 
@@ -50,6 +51,8 @@ class HistoryKeeper:
         self._listeners: list[Callable[[Mark], None]] = []
         self._oldest_unsaved = graph.clock()
         self._dirty = False
+        self._committing = trio.Lock()
+        self._uncommitted: list[Record] = []
 
     def put(self, *records: Record) -> None:
         """Store these too, not before any revision that the graph has made so far."""
@@ -88,12 +91,17 @@ class HistoryKeeper:
             while True:
                 await self._wake.wait()
                 self._wake = trio.Event()
-                while await self._commit_batch():
-                    pass
+                pause = _FIRST_PAUSE
+                while (done := await self._commit_batch()) is not None:
+                    if done:
+                        pause = _FIRST_PAUSE
+                    else:
+                        await trio.sleep(pause)
+                        pause = min(pause * 2, _LAST_PAUSE)
 
     async def flush(self) -> None:
         """Commit what is there; for the end of the process.  Tries once."""
-        while await self._commit_batch(once=True):
+        while await self._commit_batch():
             pass
 
     async def _wake_on(self, wait: Callable[[], object], pending: Callable[[], bool]) -> None:
@@ -103,33 +111,16 @@ class HistoryKeeper:
             while pending():
                 await self._moved.wait()
 
-    async def _commit_batch(self, *, once: bool = False) -> bool:
-        """Commit what is waiting, up to a bound; False when nothing was."""
-        batch = self._cursor.read(MAX_BATCH)
-        records: list[Record] = [RevisionRecord(revision) for revision in batch.changes]
-        if batch.lost:
-            self.gaps += 1
-            records.append(Gap(self.graph.origin, self._oldest_unsaved, self.graph.clock(), batch.lost))
-        records += [
-            StaleInterval(change.origin, change.claimant, change.since, change.until)
-            for change in self._stale_cursor.read().changes
-        ]
-        while self._extra and self._extra[0][0] <= batch.end:
-            records.append(self._extra.popleft()[1])
-        self._notify_moved()
-        if not records:
-            return False
-        if await self._commit(records, once=once):
-            self.commits += 1
-            self.revisions += len(batch.changes)
-            self._dirty = True
-            self._oldest_unsaved = self.graph.clock()
-            self._announce(record for record in records if isinstance(record, Mark))
-        return True
+    async def _commit_batch(self) -> bool | None:
+        """Commit what is waiting, up to a bound: whether that was possible, None when nothing was waiting.
 
-    async def _commit(self, records: list[Record], *, once: bool) -> bool:
-        pause = _FIRST_PAUSE
-        while True:
+        What cannot be committed stays the next batch: nothing younger is committed, or announced, before it.
+        """
+        async with self._committing:
+            self._uncommitted = self._uncommitted or self._gather()
+            records = self._uncommitted
+            if not records:
+                return None
             try:
                 await trio.to_thread.run_sync(partial(self.store.commit, records))
             except StorageError as error:
@@ -137,15 +128,39 @@ class HistoryKeeper:
                     log.error("history cannot be stored; trying again", error=str(error))
                 self.error = str(error)
                 self._notify_moved()
-                if once:
-                    return False
-                await trio.sleep(pause)
-                pause = min(pause * 2, _LAST_PAUSE)
-            else:
-                if self.error is not None:
-                    log.info("history is stored again")
-                self.error = None
-                return True
+                return False
+            if self.error is not None:
+                log.info("history is stored again")
+            self.error = None
+            self._uncommitted = []
+            self._dirty = True
+            self._oldest_unsaved = self.graph.clock()
+            self.commits += 1
+            self.revisions += sum(isinstance(record, RevisionRecord) for record in records)
+            self._announce(record for record in records if isinstance(record, Mark))
+            return True
+
+    def _gather(self) -> list[Record]:
+        """The records of the next commit: a mark is in it with all that it vouches for, or neither is."""
+        batch = self._cursor.read(MAX_BATCH)
+        changes, end = batch.changes, batch.end
+        position = next((position for position, _ in self._extra if position > end), end)
+        if position > end and not batch.lost:
+            # Else a death after this commit would leave a part of an entry, and the entry would come again.
+            rest = self._cursor.read(position - end)
+            changes, end, batch = [*changes, *rest.changes], rest.end, attrs.evolve(batch, lost=rest.lost)
+        records: list[Record] = [RevisionRecord(revision) for revision in changes]
+        if batch.lost:
+            self.gaps += 1
+            records.append(Gap(self.graph.origin, self._oldest_unsaved, self.graph.clock(), batch.lost))
+        records += [
+            StaleInterval(change.origin, change.claimant, change.since, change.until)
+            for change in self._stale_cursor.read().changes
+        ]
+        while self._extra and self._extra[0][0] <= end:
+            records.append(self._extra.popleft()[1])
+        self._notify_moved()
+        return records
 
     async def _sync_regularly(self) -> None:
         while True:

@@ -35,7 +35,10 @@ class ProbeLab:
         self.view = LiveView(graph)
 
     def nodes(self, **metadata: Any) -> list[dict[str, Any]]:
-        """Metadata of the nodes that have these values (``Container__ID=…`` means the key ``Container.ID``), with ``@ID``."""
+        """Metadata, with ``@ID``, of the nodes that have these values.
+
+        ``Container__ID=…`` means the key ``Container.ID``.
+        """
         return _select(self.graph.nodes, metadata)
 
     def edges(self, **metadata: Any) -> list[dict[str, Any]]:
@@ -46,14 +49,14 @@ class ProbeLab:
         """The state of one plugin."""
         return next(report for report in self.host.reports() if report.name == name)
 
-    async def until(self, condition: Callable[[], T], timeout: float = 5.0) -> T:
+    async def until(self, condition: Callable[[], T], seconds: float = 5.0) -> T:
         """Wait until the condition is true (asked again at each change of the graph or its staleness, and each 50 ms).
 
-        Returns what it returned; raises TimeoutError with the state of the graph after ``timeout`` seconds.
+        Returns what it returned; raises TimeoutError with the state of the graph after ``seconds``.
         """
         cursor = self.graph.log.cursor()
         try:
-            with trio.move_on_after(timeout):
+            with trio.move_on_after(seconds):
                 while True:
                     result = condition()
                     if result:
@@ -65,7 +68,7 @@ class ProbeLab:
             cursor.close()
         nodes = "\n".join(f"  {revision.metadata()}" for revision in self.graph.nodes.values())
         raise TimeoutError(
-            f"not true within {timeout} s; reports: {self.host.reports()}; the graph's nodes are:\n{nodes}"
+            f"not true within {seconds} s; reports: {self.host.reports()}; the graph's nodes are:\n{nodes}"
         )
 
 
@@ -79,8 +82,9 @@ async def run_probes(
     role: str = "agent",
     started: float = 10.0,
 ) -> AsyncIterator[ProbeLab]:
-    """Start probes by name with their settings, in the network namespace that ``namespace`` means, until the block ends.
+    """Start probes by name with their settings, until the block ends.
 
+    ``namespace`` is the path of the network namespace to look at, by default the process's own.
     The host's node is there; the block begins when every probe is running or has failed to start.
     """
     graph = Graph(host=host_id, origin=f"{role}.{host_id}", with_tids=True)

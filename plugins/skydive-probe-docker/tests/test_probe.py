@@ -31,7 +31,7 @@ def _settings(dockerd: Dockerd) -> dict[str, Any]:
 
 async def _only(lab: ProbeLab, **wanted: Any) -> dict[str, Any]:
     """Wait until exactly one node has these values, and return it."""
-    await lab.until(lambda: len(lab.nodes(**wanted)) == 1, timeout=10)
+    await lab.until(lambda: len(lab.nodes(**wanted)) == 1, seconds=10)
     return lab.nodes(**wanted)[0]
 
 
@@ -186,7 +186,7 @@ async def test_a_killed_daemon_makes_stale_and_changes_nothing(dockerd: Dockerd)
         assert lab.report("docker").fields["error"]
         assert _elements(lab) == before
         await trio.to_thread.run_sync(dockerd.restart)
-        await lab.until(lambda: _stale(lab) is None, timeout=10)
+        await lab.until(lambda: _stale(lab) is None, seconds=10)
         assert _elements(lab) == before
         assert lab.graph.log.end == log_end
         assert "error" not in lab.report("docker").fields
@@ -222,7 +222,7 @@ async def test_a_daemon_that_hangs_is_lost_until_it_answers(dockerd: Dockerd, mo
         finally:
             dockerd.thaw()
         assert "no answer within" in str(reason)
-        await lab.until(lambda: _stale(lab) is None, timeout=10)
+        await lab.until(lambda: _stale(lab) is None, seconds=10)
         assert lab.nodes(Type="container", Name="web")
 
 
@@ -232,7 +232,7 @@ async def test_a_daemon_that_comes_later(dockerd: Dockerd) -> None:
         assert lab.report("docker").state == "starting"
         assert await lab.until(lambda: _stale(lab))
         await trio.to_thread.run_sync(dockerd.restart)
-        await lab.until(lambda: lab.report("docker").state == "running", timeout=10)
+        await lab.until(lambda: lab.report("docker").state == "running", seconds=10)
         await dockerd.acontainer("web")
         await _only(lab, Type="container")
 
@@ -242,7 +242,7 @@ async def test_containers_that_start_during_the_first_inventory_are_not_missed(d
         for number in range(1, 7):
             nursery.start_soon(dockerd.acontainer, f"c{number}", "--network", "none")
         async with run_probes({"docker": _settings(dockerd)}, namespace=dockerd.host.netns_path) as lab:
-            await lab.until(lambda: len(lab.nodes(Type="container")) == 6, timeout=10)
+            await lab.until(lambda: len(lab.nodes(Type="container")) == 6, seconds=10)
             assert len(lab.nodes(Type="netns")) == 6
             await dockerd.adocker("rm", "--force", "c1", "c2", "c3", "c4", "c5")
             await _only(lab, Type="container", Name="c6")

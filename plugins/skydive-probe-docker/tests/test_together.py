@@ -96,7 +96,7 @@ async def test_a_namespace_that_netns_sees_too_is_one_node_in_either_order(docke
         assert netns_only["Name"] == "attached"
         assert "Manager" not in netns_only
         await trio.to_thread.run_sync(dockerd.restart)
-        (netns_first,) = await lab.until(lambda: settled(lab), timeout=10)
+        (netns_first,) = await lab.until(lambda: settled(lab), seconds=10)
         assert not lab.graph.conflicts
         assert netns_first == docker_first
         assert netns_first["Manager"] == "docker"
