@@ -41,8 +41,8 @@ class Batch(Generic[Change]):
 class ChangeLog(Generic[Change]):
     """One ordered record of changes of keyed things.
 
-    ``key`` names the thing that a change is about, ``gone`` tells whether a change is a tombstone, ``size``
-    gives a change's weight in bytes.  At most ``bound`` bytes of changes are kept for readers of *every*
+    ``key`` names the thing that a change is about, ``ended`` gives None while the thing lasts (anything else makes
+    the change a tombstone), ``size`` gives a change's weight in bytes.  At most ``bound`` bytes of changes are kept for readers of *every*
     change.  Positions are counts of changes since the log was made.
     """
 
@@ -50,12 +50,12 @@ class ChangeLog(Generic[Change]):
         self,
         *,
         key: Callable[[Change], Hashable],
-        gone: Callable[[Change], bool],
+        ended: Callable[[Change], object],
         size: Callable[[Change], int],
         bound: int = 64 << 20,
     ) -> None:
         self._key = key
-        self._gone = gone
+        self._ended = ended
         self._size = size
         self._bound = bound
         self._kept: deque[Change] = deque()
@@ -76,7 +76,7 @@ class ChangeLog(Generic[Change]):
         latest = self._latest
         latest.pop(key, None)
         latest[key] = (position, change)
-        if self._gone(change):
+        if self._ended(change) is not None:
             self._tombstones.append((position, key))
         if self._every_cursors:
             self._kept.append(change)

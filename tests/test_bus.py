@@ -20,7 +20,7 @@ class Change:
 
 
 def new_log(bound: int = 1 << 20) -> ChangeLog[Change]:
-    return ChangeLog(key=lambda c: c.key, gone=lambda c: c.gone, size=lambda _: 10, bound=bound)
+    return ChangeLog(key=lambda c: c.key, ended=lambda c: c.gone or None, size=lambda _: 10, bound=bound)
 
 
 keys = st.sampled_from("abcd")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import BinaryIO, TypeAlias, final
 
@@ -12,7 +12,7 @@ import attrs
 
 from skycore.config import environment
 from skycore.config.building import Builder, cross_check
-from skycore.config.document import MAX_BYTES, Node, Where, find, merge, read
+from skycore.config.document import MAX_BYTES, Entry, Node, Where, find, mapping, merge, read
 from skycore.config.names import Checker, Ignored, fold, rename
 from skycore.config.schema import Config
 from skycore.config.tree import Kinds, Section, build
@@ -65,13 +65,14 @@ def load(
     plugin_sections: PluginSections = MappingProxyType({}),
     *,
     stdin: BinaryIO | None = None,
+    left_out: Collection[str] = (),
 ) -> Loaded:
     """Read the files in order (later ones win, ``-`` is standard input), then the environment.
 
     Without files, those of ``DEFAULT_FILES`` that exist are read.  ``environ`` is ``os.environ`` by default.
     ``plugin_sections`` maps dotted sections (``agent.topology.docker``, ``storage.elasticsearch``,
     ``auth.basic``) to the settings classes of enabled plugins, or is a function that is told which plugins are
-    enabled and returns that map.  Blocks while reading.
+    enabled and returns that map.  What is written in the sections ``left_out`` is not looked at.  Blocks while reading.
 
     Raises ConfigurationError with every problem found, and ValueError for a plugin whose section lies where no
     section can be.
@@ -89,6 +90,8 @@ def load(
     if plugin_sections:
         schema = build(plugin_sections)
     tree = _assemble(documents, environ, schema, problems, ignored)
+    for section in left_out:
+        tree = _without(tree, section.lower().split("."))
     checker = Checker(
         {path: [word.lower().removeprefix("-") for word in words] for path, words in enabled.probes.items()}
     )
@@ -140,6 +143,17 @@ def _assemble(
     for document in documents:
         tree = merge(tree, rename(fold(document, schema, problems), ignored))
     return merge(tree, rename(environment.read(environ, schema, tree, problems, ignored), ignored))
+
+
+def _without(node: Node, path: Sequence[str]) -> Node:
+    name, *rest = path
+    entry = node.entries.get(name)
+    if entry is None:
+        return node
+    entries = {key: other for key, other in node.entries.items() if rest or key != name}
+    if rest:
+        entries[name] = Entry(entry.where, _without(entry.node, rest))
+    return mapping(entries, node.where)
 
 
 def _enabled(tree: Node, schema: Section) -> Enabled:

@@ -66,11 +66,10 @@ class Claimant:
         child: str | None = None,
     ) -> None:
         """Claim an element whose ID is known; raises ClaimError when the metadata is no JSON object."""
-        self.say(
-            Claim(
-                self.name, self.plugin, id, owning, canonical_metadata(metadata), scope, self.generation, parent, child
-            )
-        )
+        naming = (metadata.get("Name"), metadata.get("Type"), metadata.get("Path"), metadata.get("UUID"))
+        content = canonical_metadata(metadata)
+        claim = Claim(self.name, self.plugin, id, owning, content, scope, self.generation, parent, child, naming=naming)
+        self.say(claim)
 
     def link(
         self, parent: str, child: str, relation_type: str, metadata: Mapping[str, Any] | None = None, *, scope: str = ""

@@ -38,7 +38,7 @@ def naming_of(metadata: bytes) -> Naming:
 class Claim:
     """What one claimant says about one element; replaced as a whole, never changed in its content.
 
-    ``content`` is canonical JSON.  ``parent`` and ``child`` are node IDs for edges and None for nodes.
+    ``content`` is canonical JSON; ``naming`` is what it says of the element's name, where TIDs are computed.  ``parent`` and ``child`` are node IDs for edges and None for nodes.
     ``host``, ``origin``, ``created_at``, ``updated_at`` and ``owners`` are given where the claim came over
     a link: they are then those of the process that made the element.
     ``generation`` counts the runs of the claimant: claims of an earlier run are replaced by its first snapshot.
@@ -58,6 +58,7 @@ class Claim:
     created_at: int | None = None
     updated_at: int | None = None
     owners: tuple[str, ...] = ()
+    naming: Naming | None = None
 
     def says_the_same_as(self, other: Claim) -> bool:
         """Whether replacing one by the other would change nothing but the generation."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from operator import attrgetter
 
 import attrs
 import msgspec
@@ -110,13 +111,13 @@ class Graph:
         self.edges_out: dict[str, tuple[str, ...]] = {}
         self.edges_in: dict[str, tuple[str, ...]] = {}
         self.log: ChangeLog[Revision] = ChangeLog(
-            key=lambda revision: revision.id,
-            gone=lambda revision: revision.deleted_at is not None,
+            key=attrgetter("id"),
+            ended=attrgetter("deleted_at"),
             size=lambda revision: len(revision.json),
         )
         self.stale_log: ChangeLog[Staleness] = ChangeLog(
-            key=lambda staleness: (staleness.origin, staleness.claimant),
-            gone=lambda staleness: staleness.until is not None,
+            key=attrgetter("origin", "claimant"),
+            ended=attrgetter("until"),
             size=lambda staleness: 64,
         )
         self.stale: dict[tuple[str, str], Staleness] = {}
@@ -221,11 +222,9 @@ class Graph:
         record.replace(old, claim)
         claimant.claims[id] = claim
         self._merge(record)
-        if self._host_tid is not None:
-            naming = naming_of(record.metadata)
-            if naming != record.naming:
-                self._settle((id,))
-                return True
+        if self._host_tid is not None and claim.naming != old.naming:
+            self._settle((id,))
+            return True
         self._revise(self.nodes, record, with_tid(record.metadata, record.tid), self.clock())
         return True
 
@@ -465,7 +464,8 @@ class Graph:
     def _merge(self, record: _Record) -> None:
         if len(record.claims) == 1:
             record.metadata = record.claims[0].content
-            self.conflicts.pop(record.id, None)
+            if self.conflicts:
+                self.conflicts.pop(record.id, None)
             return
         record.metadata, conflicts = merge(record.claims, self.precedence)
         if conflicts:

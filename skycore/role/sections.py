@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import attrs
+
 from skycore.config import Enabled
+from skycore.config.tree import Section, build
 from skycore.errors import PluginError
 from skycore.plugin import discovery
 from skycore.plugin.host import wanted
@@ -23,9 +28,13 @@ def plugin_sections(enabled: Enabled) -> tuple[dict[str, type], list[str]]:
             except PluginError as error:
                 failures.append(f"{role}.topology.probes: {error}")
                 continue
-            section, settings = getattr(plugin, "section", None), getattr(plugin, "Settings", None)
-            if isinstance(section, str) and isinstance(settings, type):
-                found[section] = settings
+            section: Any = getattr(plugin, "section", "")
+            settings: Any = getattr(plugin, "Settings", None)
+            fault = section_fault(section, settings)
+            if fault is not None:
+                failures.append(f"{role}.topology.probes: plugin {name!r}: {fault}")
+            elif section:
+                found[section.lower()] = settings
     for driver in sorted(set(enabled.storage) & discovery.installed(discovery.STORES).keys()):
         try:
             store = discovery.load(discovery.STORES, driver)
@@ -34,3 +43,26 @@ def plugin_sections(enabled: Enabled) -> tuple[dict[str, type], list[str]]:
         else:
             found.setdefault(store.section, store.Settings)
     return found, failures
+
+
+def section_fault(section: object, settings: object) -> str | None:
+    """Why a plugin's section and settings class cannot be part of the configuration, None when they can.
+
+    An empty section is none: the plugin has no settings of its own.
+    """
+    if not isinstance(settings, type) or not attrs.has(settings):
+        return f"its Settings are no attrs class: {settings!r}"
+    if not isinstance(section, str):
+        return f"its section is no text: {section!r}"
+    if not section:
+        return None
+    try:
+        build({section: settings})
+    except (ValueError, TypeError, NameError) as error:
+        return str(error)
+    item: object = build()
+    for name in section.lower().split("."):
+        item = item.children.get(name) if isinstance(item, Section) else None
+    if item is not None and not (isinstance(item, Section) and item.plugin):
+        return f"its section {section!r} is a key that Skycore itself reads"
+    return None

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import attrs
 import structlog
 
+from skycore import config as configuration
 from skycore.config import Config, Loaded, load
-from skycore.errors import ConfigurationError, ListenRefused, Problem
+from skycore.config.document import MAX_BYTES
+from skycore.errors import ConfigurationError, ListenRefused, PluginError, Problem
 from skycore.plugin import discovery
 from skycore.plugin.host import Enabled, wanted
-from skycore.role.sections import plugin_sections
+from skycore.role.sections import plugin_sections, section_fault
 
 log = structlog.get_logger(__name__)
 
 _LOOPBACK = ("localhost", "::1")
+_ROLES = ("agent", "analyzer")
 
 
 @attrs.frozen
@@ -71,11 +75,16 @@ class Setup:
         )
 
     def _settings(self, _name: str, section: str, cls: type) -> Any:
-        fault = self.faults.get(section)
+        broken = section_fault(section, cls)
+        if broken is not None:
+            raise PluginError(broken)
+        fault = self.faults.get(section.lower())
         if fault is not None:
             raise fault
-        given = self.config.plugins.get(section)
-        return given if isinstance(given, cls) else cls()
+        given = self.config.plugins.get(section.lower())
+        if given is not None and not isinstance(given, cls):
+            raise PluginError(f"its section {section!r} is also that of another plugin")
+        return cls() if given is None else given
 
 
 def read(files: Sequence[str], *, insecure_listen: bool) -> tuple[Setup, Loaded]:
@@ -83,36 +92,37 @@ def read(files: Sequence[str], *, insecure_listen: bool) -> tuple[Setup, Loaded]
 
     Raises ConfigurationError for what is wrong outside the sections of plugins.
     """
+    stdin = sys.stdin.buffer.read(MAX_BYTES + 1) if "-" in files else b""
+    sections: dict[str, type] = {}
+
+    def enabled_sections(enabled: configuration.Enabled) -> Mapping[str, type]:
+        sections.update(plugin_sections(enabled)[0])
+        return sections
+
     try:
-        loaded = load(files, plugin_sections=lambda enabled: plugin_sections(enabled)[0])
+        loaded = load(files, plugin_sections=enabled_sections, stdin=io.BytesIO(stdin))
         return Setup(loaded.config, {}, insecure_listen), loaded
     except ConfigurationError as error:
-        faults = _faults_of_plugins(error)
+        faults = _faults_of_plugins(error, sections)
         if not faults:
             raise
-    loaded = load(files, plugin_sections=lambda enabled: _without(plugin_sections(enabled)[0], faults))
+    # A plugin whose settings are wrong will not be started, so that what is written there no longer matters.
+    others = {section: cls for section, cls in sections.items() if section not in faults}
+    loaded = load(files, plugin_sections=others, stdin=io.BytesIO(stdin), left_out=faults)
     return Setup(loaded.config, faults, insecure_listen), loaded
 
 
-def _without(sections: Mapping[str, type], faults: Mapping[str, ConfigurationError]) -> dict[str, type]:
-    # A section without its class is taken as it stands; its plugin will not be started.
-    return {section: cls for section, cls in sections.items() if section not in faults}
-
-
-def _faults_of_plugins(error: ConfigurationError) -> dict[str, ConfigurationError]:
-    """The problems by plugin section; empty when one of them lies outside."""
-    known = set(discovery.installed(discovery.PROBES))
+def _faults_of_plugins(error: ConfigurationError, sections: Collection[str]) -> dict[str, ConfigurationError]:
+    """The problems by section of a probe; empty when one of them lies outside."""
+    known = {section for section in sections if not section.startswith("storage.")}
+    known.update(f"{role}.topology.{name}" for role in _ROLES for name in discovery.installed(discovery.PROBES))
     by_section: dict[str, list[Problem]] = {}
     for problem in error.problems:
         key = problem.key.lower()
-        parts = key.split(".")
-        if (
-            parts[:2] not in (["agent", "topology"], ["analyzer", "topology"])
-            or len(parts) < 3
-            or parts[2] not in known
-        ):
+        section = max((each for each in known if f"{key}.".startswith(f"{each}.")), key=len, default=None)
+        if section is None:
             return {}
-        by_section.setdefault(".".join(parts[:3]), []).append(problem)
+        by_section.setdefault(section, []).append(problem)
     return {section: ConfigurationError(problems) for section, problems in by_section.items()}
 
 

@@ -38,6 +38,7 @@ class Acceptor:
         self._limits = limits or Limits()
         self._connections = 0
         self._refused = 0
+        self._full = False
 
     @property
     def connections(self) -> int:
@@ -59,6 +60,7 @@ class Acceptor:
         try:
             if self._connections < self._limits.connections:
                 self._connections += 1
+                self._full = False
                 try:
                     await Connection(wire, self._app, self._upgrades).run()
                 finally:
@@ -75,7 +77,9 @@ class Acceptor:
             await wire.abort()
 
     async def _refuse(self, wire: Wire) -> None:
-        _log.warning("too many connections", limit=self._limits.connections, peer=wire.peer_address())
+        if not self._full:
+            self._full = True
+            _log.warning("too many connections", limit=self._limits.connections, peer=wire.peer_address())
         if self._refused >= _REFUSED_AT_A_TIME:
             return
         self._refused += 1

@@ -11,6 +11,8 @@ import trio
 from skycore.errors import Refusal
 
 _TEXT_BOUND = 300
+# A value may echo what a client sent; it must not end its own line.
+_NO_CONTROLS = dict.fromkeys([*range(32), 127], " ")
 INTERNAL_ERROR = Refusal(500, "internal server error; its cause is in the server's log")
 
 
@@ -27,7 +29,7 @@ def refusal_bytes(refusal: Refusal, method: bytes = b"GET") -> bytes:
     if not any(name.lower() == "connection" for name, _ in refusal.headers):
         headers.append(("Connection", "close"))
     head = f"HTTP/1.1 {refusal.status} {reason_phrase(refusal.status)}\r\n"
-    head += "".join(f"{name}: {value}\r\n" for name, value in headers)
+    head += "".join(f"{name}: {value.translate(_NO_CONTROLS)}\r\n" for name, value in headers)
     return head.encode("latin-1", "replace") + b"\r\n" + (b"" if method == b"HEAD" else body)
 
 

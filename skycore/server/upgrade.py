@@ -36,7 +36,7 @@ class UpgradeRequest:
         self._key = _check_handshake(request)
         self._wire = wire
         self._http = http
-        self.nursery: trio.Nursery | None = None
+        self._nursery: trio.Nursery | None = None
         self.socket: WebSocket | None = None
 
     async def accept(
@@ -52,7 +52,7 @@ class UpgradeRequest:
         the limit of the same name.  No extension and no sub-protocol is ever agreed to.  Raises
         WebSocketClosed (1006) when the peer has left.
         """
-        if self.socket is not None or self.nursery is None:
+        if self.socket is not None or self._nursery is None:
             raise RuntimeError("accept() was called twice, or after its handler had ended")
         answer = [
             ("Date", http_date()),
@@ -72,9 +72,9 @@ class UpgradeRequest:
         except PeerGone as error:
             raise WebSocketClosed(1006, str(error)) from error
         self.socket = WebSocket(self._wire, early, message_size=size, close_timeout=self._wire.limits.close_timeout)
-        self.nursery.start_soon(self.socket.run)
+        self._nursery.start_soon(self.socket.run)
         if keep_alive is not None:
-            self.nursery.start_soon(self.socket.keep_alive, keep_alive)
+            self._nursery.start_soon(self.socket.keep_alive, keep_alive)
         return self.socket
 
 
@@ -102,7 +102,7 @@ async def serve_upgrade(
     with trio.CancelScope() as until_accepted:
         wire.cancel_at_end(until_accepted)
         async with trio.open_nursery() as nursery:
-            upgrade.nursery = nursery
+            upgrade._nursery = nursery
             refusal = await _run_handler(handler, upgrade, wire)
             nursery.cancel_scope.cancel()
     if refusal is not None:

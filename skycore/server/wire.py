@@ -38,6 +38,7 @@ class Wire:
         self._watch: trio.CancelScope | None = None
         self._write_lock = trio.Lock()
         self._broken = ""
+        # When the present wait for bytes began; infinite while nobody waits, as when a reader is held back.
         self.waiting_since = math.inf
 
     @property

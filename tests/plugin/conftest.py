@@ -1,16 +1,10 @@
-"""Plugins as if they were installed, and the process that runs them."""
+"""Plugins as if they were installed, for the tests of this folder."""
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import subprocess
 import sys
-import time
 import types
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -18,20 +12,9 @@ from typing import Any
 import pytest
 import stevedore
 
-from skycore.client.http import Client
-from skycore.plugin.discovery import PROBES
+from tests.plugin.running import add_distribution
 
-INSTALLED = Path(__file__).parent / "installed"
 _numbers = count(1)
-
-
-def add_distribution(folder: Path, entry_points: Mapping[str, str], name: str = "skydive-probe-awkward") -> None:
-    """What an installer leaves of a package: the metadata that makes its entry points known."""
-    info = folder / f"{name.replace('-', '_')}-0.1.0.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 0.1.0\n")
-    lines = [f"{word} = {value}" for word, value in entry_points.items()]
-    (info / "entry_points.txt").write_text("\n".join([f"[{PROBES}]", *lines, ""]))
 
 
 @pytest.fixture
@@ -51,78 +34,3 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., No
         stevedore.ExtensionManager.ENTRY_POINT_CACHE.clear()
 
     return installer
-
-
-class Process:
-    """A `skycore run`, and what it says."""
-
-    def __init__(self, popen: subprocess.Popen[bytes], log: Path) -> None:
-        self.popen = popen
-        self._log = log
-        self.client: Client | None = None
-
-    def log(self) -> list[dict[str, Any]]:
-        lines = [line for line in self._log.read_text().splitlines() if line.startswith("{")]
-        return [json.loads(line) for line in lines]
-
-    def logged(self, event: str) -> list[dict[str, Any]]:
-        return [line for line in self.log() if line.get("event") == event]
-
-    def until(self, condition: Callable[[], T], seconds: float = 10.0) -> T:
-        deadline = time.monotonic() + seconds
-        while not (result := condition()):
-            assert time.monotonic() < deadline, f"not true within {seconds} s; the log:\n{self._log.read_text()}"
-            assert self.popen.poll() is None, f"ended with {self.popen.returncode}; the log:\n{self._log.read_text()}"
-            time.sleep(0.05)
-        return result
-
-    def probes(self) -> dict[str, Any]:
-        assert self.client is not None
-        status: dict[str, Any] = self.client.status()["TopologyProbes"]
-        return status
-
-    def probe(self, name: str, **fields: Any) -> dict[str, Any]:
-        """The status of one probe, as soon as it has these fields."""
-
-        def reached() -> dict[str, Any] | None:
-            status: dict[str, Any] = self.probes()[name]
-            return status if {key: status.get(key) for key in fields} == fields else None
-
-        found = self.until(reached)
-        assert found is not None
-        return found
-
-    def query(self, gremlin: str) -> Any:
-        assert self.client is not None
-        return self.client.query(gremlin)
-
-    def stop(self, signum: int = signal.SIGTERM, seconds: float = 10.0) -> float:
-        """Ask it to end; returns how long that took."""
-        began = time.monotonic()
-        self.popen.send_signal(signum)
-        self.popen.wait(seconds)
-        return time.monotonic() - began
-
-
-@contextmanager
-def skycore_run(folder: Path, role: str, configuration: str, entry_points: Mapping[str, str]) -> Iterator[Process]:
-    """Run a role in a process of its own, with these plugins installed for it."""
-    add_distribution(folder / "site", entry_points)
-    (folder / "skycore.yml").write_text(configuration)
-    log = folder / "log"
-    environment = {
-        **os.environ,
-        "PYTHONPATH": f"{folder / 'site'}{os.pathsep}{INSTALLED}",
-        "XDG_CACHE_HOME": str(folder / "cache"),
-        "AWKWARD_IMPORTS": str(folder / "imports"),
-    }
-    command = [Path(sys.executable).with_name("skycore"), "run", "--role", role, "-c", folder / "skycore.yml"]
-    with log.open("wb") as output, subprocess.Popen(command, stderr=output, env=environment) as popen:
-        process = Process(popen, log)
-        try:
-            (running,) = process.until(lambda: process.logged("agent is running"))
-            process.client = Client(running["listen"][0], timeout=10)
-            yield process
-        finally:
-            if popen.poll() is None:
-                popen.kill()
