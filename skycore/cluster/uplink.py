@@ -152,8 +152,9 @@ class Uplink:
         recorder, reader = self._recorder, self._reader
         await trio.to_thread.run_sync(reader.rewind)
         synced = wanted = resume
-        # Up to here something is missing on this link: a sync that began before is no whole one.
-        missing = reader.acknowledged
+        # A sync that began before this makes no whole state: parts of it are lost, or the analyzer had it in a
+        # state that it has given up since.
+        missing = (recorder.epoch, recorder.written)
         pause = 0.0
         while True:
             written = recorder.written
@@ -163,7 +164,7 @@ class Uplink:
                     lost = entry.last - entry.first + 1
                     gap = Gap(entry.epoch, entry.last, entry.start_ms, entry.end_ms, lost)
                     await socket.send_message(messages.encode(gap))
-                    missing = (entry.epoch, entry.last)
+                    missing = max(missing, (entry.epoch, entry.last))
                     synced = wanted = False
                 else:
                     await socket.send_message(entry.payload)

@@ -278,10 +278,9 @@ class Graph:
     def restore(self, revisions: Iterable[Revision], claimant_of: Callable[[Revision], Claimant]) -> None:
         """Take over elements as a store kept them: revision and times go on, and the log is told nothing.
 
-        For a graph that is still empty.  Nodes come before the edges between them; an edge without both ends is
-        left out.
+        For a graph that is still empty.  They come in any order; an edge without both ends is left out.
         """
-        for revision in revisions:
+        for revision in sorted(revisions, key=lambda revision: revision.parent is not None):
             table = self.nodes if revision.parent is None else self.edges
             if revision.parent is not None and revision.child is not None:
                 if revision.parent not in self.nodes or revision.child not in self.nodes:

@@ -70,7 +70,7 @@ class Claims(Protocol):
         """This node exists and has this metadata; replaces what this probe said of it before.
 
         ``metadata`` holds whole values of JSON types (it is encoded at once, so it may be reused after the
-        call).  ``Name`` and ``Type`` are expected of one of the owners.
+        call).  ``Name`` and ``Type`` are expected of one of the owners; ``TID`` is worked out and cannot be said.
         """
         ...
 
@@ -122,7 +122,8 @@ class Claims(Protocol):
         """Keep an edge from each left node to each right node whose keys have equal values, for as long as that is so.
 
         Each side is a filter and a list of keys (as many on both sides).  A list value joins with each of its
-        members.  The edges are this probe's and go with it.
+        members.  The edges are this probe's and go with it; snapshots leave them alone.  Raises ClaimError inside a
+        snapshot or transaction, and ValueError for a filter with a wrong pattern or network.
         """
         ...
 
@@ -195,12 +196,15 @@ class ProbeHost(Protocol):
 
         Idempotent per (plugin, namespace) and counted over its callers: two holders share one sub-probe, which
         ends when both have released it.  A plugin that is not installed or not enabled is no error; the hold is
-        then empty.
+        then empty.  Raises OSError when ``namespace.path`` cannot be opened, or means another namespace by now.
         """
         ...
 
     def status(self, **fields: Any) -> None:
-        """Fields shown beside the probe's state in ``/api/status``; None removes a field."""
+        """Fields shown beside the probe's state in ``/api/status``; None removes a field.
+
+        Raises ClaimError for what is no JSON value.
+        """
         ...
 
     def stale(self, reason: str | None) -> None:

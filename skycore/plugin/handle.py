@@ -42,7 +42,9 @@ class GraphHandle:
         claimant = self._open()
         if parent == child:
             raise ClaimError(f"a node cannot be linked to itself: {parent}")
-        claimant.link(self._id(parent), self._id(child), _relation(relation_type), metadata, scope=scope)
+        ends = self._id(parent), self._id(child)
+        metadata = _mapping({} if metadata is None else metadata)
+        claimant.link(*ends, _relation(relation_type), metadata, scope=_scope(scope))
 
     def unlink(self, parent: Key, child: Key, relation_type: str) -> None:
         self._open().drop(edge_id(self._id(parent), self._id(child), _relation(relation_type)))
@@ -89,8 +91,18 @@ class GraphHandle:
             raise ClaimError("a join outlives a snapshot or transaction and cannot be made inside one")
         if len(_keys(left[1])) != len(_keys(right[1])) or not left[1]:
             raise ClaimError("a join needs the same number of keys on both sides, and at least one")
-        sides = (KeyedNodes(self._graph, *left), KeyedNodes(self._graph, *right))
-        self._joins.append(Join(self._graph, claimant, *sides, _relation(relation_type), metadata or {}, self._joined))
+        _relation(relation_type)
+        metadata = _mapping({} if metadata is None else metadata)
+        sides: list[KeyedNodes] = []
+        try:
+            for filter, keys in (left, right):
+                sides.append(KeyedNodes(self._graph, filter, keys))
+            join = Join(self._graph, claimant, sides[0], sides[1], relation_type, metadata, self._joined)
+        except BaseException:
+            for side in sides:
+                side.close()
+            raise
+        self._joins.append(join)
 
     def update_joins(self) -> None:
         """Bring the edges of all joins in line with the nodes as they are now."""
@@ -122,7 +134,7 @@ class GraphHandle:
 
     def _claim(self, key: Key, metadata: Mapping[str, Any], *, owning: bool, scope: str) -> None:
         claimant = self._open()
-        if isinstance(metadata, Mapping) and "TID" in metadata:
+        if "TID" in _mapping(metadata):
             raise ClaimError("TID is worked out by Skycore from Name, Type and owner; leave it out")
         claimant.put(self._id(key), metadata, owning=owning, scope=_scope(scope))
 
@@ -177,6 +189,12 @@ class _View:
 
     def _entry(self, id: str) -> tuple[str, dict[str, Any]]:
         return id, self._graph.nodes[id].metadata()
+
+
+def _mapping(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
+    if not isinstance(metadata, Mapping):
+        raise ClaimError(f"metadata is a dict with text keys, not {type(metadata).__name__}")
+    return metadata
 
 
 def _relation(relation_type: str) -> str:

@@ -68,6 +68,12 @@ class _Instance:
     descriptor: int = -1
 
 
+def _close(instance: _Instance) -> None:
+    descriptor, instance.descriptor = instance.descriptor, -1
+    if descriptor >= 0:
+        os.close(descriptor)
+
+
 class _Hold:
     def __init__(self, host: PluginHost, child: _Instance | None, generation: int) -> None:
         self._host = host
@@ -155,6 +161,9 @@ class PluginHost:
             async with trio.open_nursery() as nursery:
                 for instance in list(self._instances):
                     nursery.start_soon(stop_one, instance)
+        for instance in self._instances:
+            if instance.name not in stuck:
+                _close(instance)
         return sorted(stuck)
 
     def reports(self) -> list[Report]:
@@ -277,7 +286,7 @@ class PluginHost:
                 return
             if child.report.state == "finished":
                 self._ended(child, True)
-            if child.holders == 0:
+            if child.holders == 0 or self._leaving:
                 self._forget_child(child)
                 return
             child.report.state, child.report.error = "starting", None
@@ -288,7 +297,7 @@ class PluginHost:
         del self._children[child.loaded.name, child.namespace.key]
         self._instances.remove(child)
         self.graph.claimants.pop(child.name, None)
-        os.close(child.descriptor)
+        _close(child)
 
     # ------------------------------------------------------------------ service tasks
 

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import lru_cache
+from itertools import chain, islice
 from pathlib import Path
 from typing import ClassVar, final
 
@@ -40,6 +41,7 @@ _LAST_REVISIONS = """
     JOIN revision_log AS log ON log.seq = last.seq
     WHERE last.deleted IS NULL OR last.deleted >= ?
 """
+_ROWS_A_STATEMENT = 64
 _INSERT_MARK = """
     INSERT INTO mark VALUES (?, ?, ?) ON CONFLICT (origin, epoch) DO UPDATE SET seq = max(seq, excluded.seq)
 """
@@ -94,6 +96,19 @@ class _Rows:
                 case StaleInterval(origin, claimant, start, until):
                     rows.stale.append((origin, claimant, start, until))
         return rows
+
+
+def _insert_rows(writer: sqlite3.Connection, insert: str, rows: Sequence[tuple[object, ...]]) -> None:
+    """Insert rows, many with one statement: each statement lets go of the GIL, and has to win it back."""
+    whole = len(rows) - len(rows) % _ROWS_A_STATEMENT
+    if whole:
+        places = "(" + ",".join("?" * len(rows[0])) + ")"
+        values = chain.from_iterable(rows[:whole])
+        size = _ROWS_A_STATEMENT * len(rows[0])
+        statement = insert + ",".join([places] * _ROWS_A_STATEMENT)
+        writer.executemany(statement, iter(lambda: tuple(islice(values, size)), ()))
+    if whole < len(rows):
+        writer.executemany(f"{insert} ({','.join('?' * len(rows[0]))})", rows[whole:])
 
 
 @final
@@ -215,12 +230,12 @@ class EmbeddedStore:
     def _insert(self, writer: sqlite3.Connection, rows: _Rows) -> None:
         if rows.life:
             before = writer.total_changes
-            writer.executemany("INSERT OR IGNORE INTO life VALUES (?, ?, ?, ?, ?)", rows.life)
+            _insert_rows(writer, "INSERT OR IGNORE INTO life VALUES", rows.life)
             log = rows.log
             if writer.total_changes - before < len(log):
                 taken = {seq for (seq,) in self._new_numbers(writer, rows)}
                 log = [row for row in log if row[0] in taken]
-            writer.executemany("INSERT INTO revision_log VALUES (?, ?, ?)", log)
+            _insert_rows(writer, "INSERT INTO revision_log VALUES", log)
             highest = max(row[1] for row in rows.life)
             writer.execute("UPDATE highest SET revision = max(revision, ?)", (highest,))
         writer.executemany(_INSERT_MARK, rows.marks)

@@ -8,12 +8,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+import attrs
+import trio
+
 from skycore.client import Client
+from skycore.plugin import ProbeHost
 from skycore.plugin.discovery import PROBES
 
 T = TypeVar("T")
@@ -27,6 +31,22 @@ def add_distribution(folder: Path, entry_points: Mapping[str, str], name: str = 
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 0.1.0\n")
     lines = [f"{word} = {value}" for word, value in entry_points.items()]
     (info / "entry_points.txt").write_text("\n".join([f"[{PROBES}]", *lines, ""]))
+
+
+def probe(run: Callable[[ProbeHost, trio.TaskStatus[None]], Awaitable[None]], **attributes: object) -> type:
+    """A probe class whose ``run`` is this function of its host."""
+
+    @attrs.frozen
+    class Settings:
+        pass
+
+    async def run_it(self: Any, task_status: trio.TaskStatus[None]) -> None:
+        await run(self.host, task_status)
+
+    def init(self: Any, settings: Settings, host: ProbeHost) -> None:
+        self.host = host
+
+    return type("Probe", (), {"Settings": Settings, "__init__": init, "run": run_it, **attributes})
 
 
 class Process:
@@ -92,7 +112,14 @@ def skycore_run(folder: Path, role: str, configuration: str, entry_points: Mappi
         "XDG_CACHE_HOME": str(folder / "cache"),
         "AWKWARD_IMPORTS": str(folder / "imports"),
     }
-    command = [Path(sys.executable).with_name("skycore"), "run", "--role", role, "-c", folder / "skycore.yml"]
+    command: list[str | Path] = [
+        Path(sys.executable).with_name("skycore"),
+        "run",
+        "--role",
+        role,
+        "-c",
+        folder / "skycore.yml",
+    ]
     with log.open("wb") as output, subprocess.Popen(command, stderr=output, env=environment) as popen:
         process = Process(popen, log)
         try:

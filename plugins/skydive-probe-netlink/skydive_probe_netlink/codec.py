@@ -23,7 +23,6 @@ NLMSG_NOOP: Final = 1
 NLMSG_ERROR: Final = 2
 NLMSG_DONE: Final = 3
 NLMSG_OVERRUN: Final = 4
-NLA_TYPE_MASK: Final = 0x3FFF
 NLMSGERR_ATTR_MSG: Final = 1
 
 # linux/rtnetlink.h
@@ -68,25 +67,16 @@ NETNSA_NSID: Final = 1
 NETNSA_FD: Final = 3
 NETNSA_NSID_NOT_ASSIGNED: Final = -1
 
-AF_UNSPEC: Final = 0
-AF_INET: Final = 2
-AF_INET6: Final = 10
-
 COUNTERS: Final = 23
 """How many counters of struct rtnl_link_stats64 (linux/if_link.h) are read, from its start."""
 
 _HEADER = struct.Struct("=IHHII")  # struct nlmsghdr
-_ATTRIBUTE = struct.Struct("=HH")  # struct nlattr
 _LINK = struct.Struct("=BxHiII")  # struct ifinfomsg
 _ADDRESS = struct.Struct("=BBBBI")  # struct ifaddrmsg
 _U32 = struct.Struct("=I")
 _S32 = struct.Struct("=i")
 _COUNTERS = struct.Struct(f"={COUNTERS}Q")
 _RTGENMSG = struct.Struct("=Bxxx")  # struct rtgenmsg, padded
-
-
-class DecodeError(ValueError):
-    """Bytes that are no message of the expected form; the text says what was found where."""
 
 
 @attrs.frozen

@@ -83,7 +83,7 @@ class ElsewhereSection(Fine):
 class OddSettings(Fine):
     section: ClassVar = "agent.topology.odd"
 
-    class Settings:  # type: ignore[assignment]
+    class Settings:
         """No attrs class."""
 
 
