@@ -42,8 +42,8 @@ class ChangeLog(Generic[Change]):
     """One ordered record of changes of keyed things.
 
     ``key`` names the thing that a change is about, ``ended`` gives None while the thing lasts (anything else makes
-    the change a tombstone), ``size`` gives a change's weight in bytes.  At most ``bound`` bytes of changes are kept for readers of *every*
-    change.  Positions are counts of changes since the log was made.
+    the change a tombstone), ``size`` gives a change's weight in bytes.  At most ``bound`` bytes of changes are kept
+    for readers of *every* change.  Positions are counts of changes since the log was made.
     """
 
     def __init__(

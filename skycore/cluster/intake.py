@@ -95,9 +95,9 @@ class Intake:
             message_size=2 * messages.MAX_ELEMENT,
         )
         try:
-            await self._talk(socket, str(request.client or ""))
+            await self._talk(socket, request.address)
         except LinkError as error:
-            log.warning("agent link refused", client=str(request.client or ""), error=str(error))
+            log.warning("agent link refused", client=request.address, error=str(error))
             await socket.send(messages.encode(Refused(str(error)[:500])))
             await socket.close(1008, "see the message before")
 

@@ -42,6 +42,7 @@ class Origin:
         self.current_epoch = 0
         self.synced = False
         self._applied_before_sync = 0
+        self._sync_epoch = 0
         self._claimant: Claimant = graph.claimant(name, plugin="agent")
         self._said_in_sync: set[str] | None = None
         self._next_part = 0
@@ -85,11 +86,15 @@ class Origin:
             return None
         self._check_continues(entry, known)
         result = Applied()
+        if self._said_in_sync is not None and entry.epoch != self._sync_epoch:
+            # The agent died while it wrote that state.
+            self._said_in_sync = None
+            result.records.append(contract.Mark(self.name, self._sync_epoch, self.applied[self._sync_epoch]))
         if isinstance(entry, Gap):
             # What follows a sync that has a hole is no state; the agent will send another one.
             self._said_in_sync = None
             result.records.append(contract.Gap(self.name, entry.start, entry.end, entry.lost))
-        elif entry.epoch == self.current_epoch and isinstance(entry, Sync):
+        elif isinstance(entry, Sync):
             self._sync(entry, known, result)
         else:
             self._take(entry.epoch, self._elements(entry), result)
@@ -122,7 +127,8 @@ class Origin:
         result = Applied()
         now = self.graph.clock()
         self._end(list(self._claimant.claims), now)
-        self._end_in_history(now, result)
+        self._end_in_history(list(self._ahead), now, result)
+        self._ahead.clear()
         self.synced = False
         return result
 
@@ -141,12 +147,12 @@ class Origin:
         """A sync that was cut off comes again as a whole."""
         if self._said_in_sync is not None:
             self._said_in_sync = None
-            self.applied[self.current_epoch] = self._applied_before_sync
+            self.applied[self._sync_epoch] = self._applied_before_sync
 
     def _sync(self, entry: Sync, known: int, result: Applied) -> None:
         elements = self._elements(entry)
         if entry.part == 0:
-            self._applied_before_sync = known
+            self._applied_before_sync, self._sync_epoch = known, entry.epoch
             self._said_in_sync = set()
             self._next_part = 0
         elif self._said_in_sync is None:
@@ -156,12 +162,20 @@ class Origin:
         if entry.part != self._next_part:
             raise LinkError(f"part {entry.part} of a sync, where part {self._next_part} was due")
         self._next_part += 1
+        self._said_in_sync.update(element.ID for element, _ in elements)
+        if entry.epoch != self.current_epoch:
+            self._record(elements, result)
+            if entry.last:
+                gone = [id for id in {**self._claimant.claims, **self._ahead} if id not in self._said_in_sync]
+                self._end_in_history(gone, entry.at, result)
+                self._said_in_sync = None
+            return
         for element, owners in elements:
-            self._said_in_sync.add(element.ID)
             self._live(element, owners)
         if entry.last:
             self._end([id for id in self._claimant.claims if id not in self._said_in_sync], entry.at)
-            self._end_in_history(entry.at, result)
+            self._end_in_history(list(self._ahead), entry.at, result)
+            self._ahead.clear()
             self._said_in_sync = None
             self.synced = True
             self.graph.mark_fresh(self.name, "")
@@ -223,14 +237,15 @@ class Origin:
                         ended = ahead.deleted_at
                 self._claimant.drop(id, at=ended)
 
-    def _end_in_history(self, at: int, result: Applied) -> None:
-        """End what history alone holds, from the entries of earlier epochs."""
-        for id, revision in self._ahead.items():
-            if revision.deleted_at is None:
+    def _end_in_history(self, ids: Iterable[str], at: int, result: Applied) -> None:
+        """End what lives in history, beside the live graph."""
+        for id in ids:
+            head = self._head(id)
+            if head is not None and head.deleted_at is None:
                 number = self.graph.last_revision(id) + 1
                 self.graph.overtake(id, number)
-                result.records.append(contract.RevisionRecord(_tombstone(revision, number, at)))
-        self._ahead.clear()
+                self._ahead[id] = _tombstone(head, number, at)
+                result.records.append(contract.RevisionRecord(self._ahead[id]))
 
     # ------------------------------------------------------------------ earlier epochs
 

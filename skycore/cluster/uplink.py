@@ -85,8 +85,10 @@ class Uplink:
                 reason = _reason(group)
             if self.state.connected:
                 pause = _FIRST_PAUSE
-            if self.state.connected or self.state.error != reason:
+            if self.state.connected:
                 log.warning("link to the analyzer lost; connecting again", analyzer=self.state.analyzer, error=reason)
+            elif self.state.error != reason:
+                log.warning("no link to the analyzer; trying again", analyzer=self.state.analyzer, error=reason)
             self.state.connected = False
             self.state.connected_at = None
             self.state.error = reason
@@ -128,9 +130,9 @@ class Uplink:
             try:
                 yield socket
             finally:
-                with trio.move_on_after(1, shield=True):
-                    await socket.aclose()
+                # No closing handshake: the analyzer has all it acknowledged, and gets the rest again.
                 nursery.cancel_scope.cancel()
+                await trio.aclose_forcefully(stream)
 
     async def _greet(self, socket: trio_websocket.WebSocketConnection) -> Welcome:
         graph = self._recorder.graph

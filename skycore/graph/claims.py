@@ -38,10 +38,11 @@ def naming_of(metadata: bytes) -> Naming:
 class Claim:
     """What one claimant says about one element; replaced as a whole, never changed in its content.
 
-    ``content`` is canonical JSON; ``naming`` is what it says of the element's name, where TIDs are computed.  ``parent`` and ``child`` are node IDs for edges and None for nodes.
-    ``host``, ``origin``, ``created_at``, ``updated_at`` and ``owners`` are given where the claim came over
-    a link: they are then those of the process that made the element.
-    ``generation`` counts the runs of the claimant: claims of an earlier run are replaced by its first snapshot.
+    ``content`` is canonical JSON; ``naming`` is what it says of the element's name, where TIDs are computed.
+    ``parent`` and ``child`` are node IDs for edges and None for nodes.  ``host``, ``origin``, ``created_at``,
+    ``updated_at`` and ``owners`` are given where the claim came over a link: they are then those of the process that
+    made the element.  ``generation`` counts the runs of the claimant: claims of an earlier run are replaced by its
+    first snapshot.
     """
 
     claimant: str

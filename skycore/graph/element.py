@@ -41,6 +41,7 @@ class Revision(msgspec.Struct, frozen=True, gc=False):
     ``parent`` and ``child`` are IDs of nodes, and None for nodes.
     ``born`` is the place in the change log of the first revision of this life of the element.
     ``owners`` names the claimants with an owning claim, sorted.
+    ``reborn``: the element had lived before, in this process, and was deleted.
     """
 
     id: str
@@ -56,6 +57,7 @@ class Revision(msgspec.Struct, frozen=True, gc=False):
     child: str | None
     born: int
     owners: tuple[str, ...]
+    reborn: bool = False
 
     @property
     def kind(self) -> Kind:
@@ -85,6 +87,7 @@ def build_revision(
     child: str | None = None,
     born: int = 0,
     owners: tuple[str, ...] = (),
+    reborn: bool = False,
 ) -> Revision:
     """Make a revision and encode it; ``metadata`` is one JSON object in canonical form."""
     head = (
@@ -97,7 +100,7 @@ def build_revision(
     start = head.encode() + b'"Metadata":'
     return Revision(
         id, start + metadata + b"}", len(start), revision, host, origin, created_at, updated_at, deleted_at,
-        parent, child, born, owners,
+        parent, child, born, owners, reborn,
     )  # fmt: skip
 
 
@@ -148,6 +151,7 @@ def next_revision(
     return Revision(
         current.id, start + metadata + b"}", len(start), revision, current.host, current.origin,
         current.created_at, updated_at, None, current.parent, current.child, current.born, owners,
+        current.reborn,
     )  # fmt: skip
 
 

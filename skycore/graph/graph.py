@@ -22,6 +22,7 @@ from skycore.graph.claimant import Claimant, Withdrawal
 from skycore.graph.claims import Claim, Conflict, Naming, merge, naming_of
 from skycore.graph.element import Revision, build_revision, next_revision
 from skycore.graph.identity import uuid_of
+from skycore.graph.pin import Pin
 from skycore.graph.tid import tid_of, with_tid
 
 OWNERSHIP = "ownership"
@@ -90,6 +91,7 @@ class Graph:
     compute TIDs (agents do; on analyzers they come from the agents).  ``floor`` is a revision number that no element
     has exceeded before: elements seen for the first time continue from it.  ``highest`` is the highest revision
     number given so far.
+    A reader that gives control to the event loop puts a Pin into ``pins`` first, and takes it out when done.
     """
 
     def __init__(
@@ -124,6 +126,7 @@ class Graph:
         self.conflicts: dict[str, tuple[Conflict, ...]] = {}
         self.claimants: dict[str, Claimant] = {}
         self.precedence: dict[str, Mapping[str, frozenset[str]]] = {}
+        self.pins: set[Pin] = set()
         self._host_tid = uuid_of(host) if with_tids else None
         self._records: dict[str, _Record] = {}
         self._claimed_edges: dict[str, set[str]] = {}
@@ -384,12 +387,14 @@ class Graph:
             )
             current = self.edges.get(id)
             if possible and current is None:
+                self._keep_adjacent(parent, child)
                 self.edges_out[parent] = (*self.edges_out.get(parent, ()), id)
                 self.edges_in[child] = (*self.edges_in.get(child, ()), id)
                 if child not in self._owner and any(_ownership(claim.content) for claim in record.claims):
                     self._owner[child] = parent
                     regrouped.add(child)
             elif current is not None and not possible:
+                self._keep_adjacent(parent, child)
                 self._end(self.edges, id, now)
                 if parent not in ended:
                     _disconnect(self.edges_out, parent, id)
@@ -480,6 +485,7 @@ class Graph:
         assert claim is not None
         if current is not None and current.metadata_json == metadata and id not in self._overtaken:
             if owners != current.owners:
+                self._keep(id, current)
                 table[id] = msgspec.structs.replace(current, owners=owners)
             return
         updated = claim.updated_at if claim.updated_at is not None and len(record.claims) == 1 else now
@@ -489,6 +495,7 @@ class Graph:
                 current, metadata, revision=number, updated_at=max(updated, current.created_at), owners=owners
             )
         else:
+            reborn = id in self._last_revision
             number = self._last_revision.pop(id, self.floor) + 1
             created = claim.created_at if claim.created_at is not None else now
             revision = build_revision(
@@ -503,13 +510,16 @@ class Graph:
                 child=claim.child,
                 born=self.log.end,
                 owners=owners,
+                reborn=reborn,
             )
+        self._keep(id, current)
         table[id] = revision
         self.highest = max(self.highest, number)
         self.log.append(revision)
 
     def _end(self, table: dict[str, Revision], id: str, now: int) -> None:
         current = table.pop(id)
+        self._keep(id, current)
         deleted = max(self._ended_at.get(id, now), current.updated_at)
         tombstone = build_revision(
             id=id,
@@ -524,10 +534,22 @@ class Graph:
             child=current.child,
             born=current.born,
             owners=current.owners,
+            reborn=current.reborn,
         )
         self._remember(id, tombstone.revision)
         self.highest = max(self.highest, tombstone.revision)
         self.log.append(tombstone)
+
+    def _keep(self, id: str, current: Revision | None) -> None:
+        """Before the change of an element: let those who pinned the graph have what it was."""
+        for pin in self.pins:
+            pin.elements.setdefault(id, current)
+
+    def _keep_adjacent(self, parent: str, child: str) -> None:
+        """The same before an edge between two nodes begins or ends."""
+        for pin in self.pins:
+            pin.edges_out.setdefault(parent, self.edges_out.get(parent, ()))
+            pin.edges_in.setdefault(child, self.edges_in.get(child, ()))
 
     def _remember(self, id: str, revision: int) -> None:
         """Keep the last revision of what is gone; what is forgotten raises the floor for all newcomers."""

@@ -1,98 +1,185 @@
-"""Indexes over the live graph: which elements have a string value under one of the common keys.
+"""Indexes over the live graph: one column for each key that queries ask for.
 
-They read the change log lazily: an element that changed fifty times between two queries is decoded once,
-for all indexed keys together, and an update that nobody asks about costs nothing here.
+Columns of the common keys are there from the start, those of other keys are made when a query has use for them, and the
+least recently used go when there are too many.  All of them read the change log lazily: an element that changed fifty
+times between two queries is decoded once, for all columns together, and an update that nobody asks about costs nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, Final
+from collections import OrderedDict
+from collections.abc import Callable, Generator, Iterable, Mapping
+from itertools import islice
+from typing import Any, Final, final
 
-import msgspec
-
+from skycore.bus import Cursor
+from skycore.filter import MISSING
+from skycore.graph.column import Column
 from skycore.graph.element import Kind, Revision
 from skycore.graph.graph import Graph
+from skycore.graph.projection import UNINDEXED, projection
 
 NODE_KEYS: Final = ("Name", "Type", "TID", "State", "MAC", "Manager")
 EDGE_KEYS: Final = ("RelationType",)
-_EMPTY: Final[frozenset[str]] = frozenset()
+
+_KIND_OF: Final[dict[bool, Kind]] = {True: "node", False: "edge"}
+_AT_A_TIME: Final = 256
+# Some 180 bytes an entry; with a million elements these are eight keys beside the common ones.
+_ENTRIES: Final = 8_000_000
+_KEYS: Final = 32
 
 
+@final
 class Indexes:
-    """All indexes of one graph; ``lookup`` answers for the graph as it is at the call."""
+    """All indexes of one graph.
+
+    A column found here is as fresh as the last ``refresh``.
+    """
 
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
         self._cursor = graph.log.cursor()
-        self._kinds = {"node": _KindIndex(NODE_KEYS), "edge": _KindIndex(EDGE_KEYS)}
-        self._kinds["node"].update(graph.nodes.values())
-        self._kinds["edge"].update(graph.edges.values())
+        self._kinds: dict[Kind, _Columns] = {
+            "node": _Columns("node", NODE_KEYS, graph.nodes),
+            "edge": _Columns("edge", EDGE_KEYS, graph.edges),
+        }
+        for columns in self._kinds.values():
+            columns.update(columns.table.values())
+        self._builds: dict[tuple[Kind, str], _Build] = {}
 
-    def covers(self, kind: Kind, key: str) -> bool:
-        return key in self._kinds[kind].maps
-
-    def lookup(self, kind: Kind, key: str, value: str) -> frozenset[str] | set[str]:
-        """IDs of the elements that have the string (or a list with it) under an indexed key; do not change the set."""
-        self.refresh()
-        return self._kinds[kind].maps[key].get(value, _EMPTY)
+    def column(self, kind: Kind, key: str) -> Column | None:
+        """The column of a key (as ``canonical_key`` spells it), None when there is none."""
+        return self._kinds[kind].use(key)
 
     def refresh(self) -> None:
         """Catch up with the change log."""
         if self._cursor.pending:
-            changes = self._cursor.read().changes
-            self._kinds["node"].update(change for change in changes if change.parent is None)
-            self._kinds["edge"].update(change for change in changes if change.parent is not None)
+            self._update(self._cursor.read().changes)
+
+    def _update(self, changes: Iterable[Revision]) -> None:
+        nodes: list[Revision] = []
+        edges: list[Revision] = []
+        for change in changes:
+            (nodes if change.parent is None else edges).append(change)
+        self._kinds["node"].update(nodes)
+        self._kinds["edge"].update(edges)
+
+    def worthwhile(self, kind: Kind, key: str, count: int) -> bool:
+        """Whether a column should be made, now that ``count`` elements would be decoded for the key without it.
+
+        What queries spend on a key is added up; as soon as it comes to what the column costs, it is worthwhile.
+        """
+        return key != UNINDEXED and self._kinds[kind].worthwhile(key, count)
+
+    def build(self, kind: Kind, key: str) -> Generator[None, None, None]:
+        """Make a column, in slices between which the graph may change; several queries may work on the same one."""
+        build = self._builds.get((kind, key))
+        if build is None:
+            build = self._builds[kind, key] = _Build(self._graph, kind, key)
+        build.workers += 1
+        try:
+            while build.work():
+                yield
+            if self._builds.get((kind, key)) is build:
+                # Without a pause: the column catches up to the moment up to which the others have.
+                self.refresh()
+                self._kinds[kind].add(key, build.finish())
+                del self._builds[kind, key]
+        finally:
+            build.workers -= 1
+            if not build.workers:
+                build.close()
+                if self._builds.get((kind, key)) is build:
+                    del self._builds[kind, key]
 
     def close(self) -> None:
         self._cursor.close()
 
 
-class _KindIndex:
-    def __init__(self, keys: tuple[str, ...]) -> None:
-        fields = [(f"f{number}", Any, None) for number, _ in enumerate(keys)]
-        names = {f"f{number}": key for number, key in enumerate(keys)}
-        projection = msgspec.defstruct("Projection", fields, rename=names, gc=False)
-        element = msgspec.defstruct("Element", [("Metadata", projection)], gc=False)
-        self._decode = msgspec.json.Decoder(element).decode
-        self._fields = tuple(name for name, _, _ in fields)
-        self._values: dict[str, tuple[Any, ...]] = {}
-        self.maps: dict[str, dict[str, set[str]]] = {key: {} for key in keys}
+@final
+class _Columns:
+    """The columns of nodes, or of edges."""
+
+    def __init__(self, kind: Kind, common: tuple[str, ...], table: Mapping[str, Revision]) -> None:
+        self.table = table
+        self._kind: Kind = kind
+        self._common = {key: Column() for key in common}
+        self._others: OrderedDict[str, Column] = OrderedDict()
+        self._spent: dict[str, int] = {}
+        self._arrange()
+
+    def _arrange(self) -> None:
+        columns = {**self._common, **self._others}
+        self._extract: Callable[[Revision], list[Any]] = projection(self._kind, tuple(columns))
+        self._columns = tuple(columns.values())
+
+    def use(self, key: str) -> Column | None:
+        column = self._common.get(key)
+        if column is None and (column := self._others.get(key)) is not None:
+            self._others.move_to_end(key)
+        return column
+
+    def add(self, key: str, column: Column) -> None:
+        self._others[key] = column
+        self._spent.pop(key, None)
+        room = max(1, _ENTRIES // (len(self.table) + 1))
+        while len(self._others) > min(room, _KEYS):
+            self._others.popitem(last=False)
+        self._arrange()
 
     def update(self, changes: Iterable[Revision]) -> None:
-        maps = tuple(self.maps.values())
-        none = (None,) * len(maps)
+        columns, extract = self._columns, self._extract
         for change in changes:
             id = change.id
-            old = self._values.get(id, none)
-            if change.deleted_at is not None:
-                new = none
-                self._values.pop(id, None)
+            if change.deleted_at is None:
+                for column, value in zip(columns, extract(change), strict=True):
+                    # Most changes are of other keys.
+                    if value is not MISSING or id in column.values:
+                        column.set(id, value)
             else:
-                metadata = self._decode(change.json).Metadata  # type: ignore[attr-defined]
-                new = tuple(getattr(metadata, field) for field in self._fields)
-                if new == old:
-                    continue
-                self._values[id] = new
-            for map, before, after in zip(maps, old, new, strict=True):
-                if before != after:
-                    for value in _strings(before):
-                        _discard(map, value, id)
-                    for value in _strings(after):
-                        map.setdefault(value, set()).add(id)
+                for column in columns:
+                    if id in column.values:
+                        column.set(id, MISSING)
+
+    def worthwhile(self, key: str, count: int) -> bool:
+        spent = self._spent.get(key, 0) + count
+        if 2 * spent >= len(self.table):
+            return True
+        self._spent[key] = spent
+        if len(self._spent) > 4 * _KEYS:
+            del self._spent[next(iter(self._spent))]
+        return False
 
 
-def _strings(value: Any) -> Iterable[str]:
-    if isinstance(value, str):
-        return (value,)
-    if isinstance(value, list):
-        return {member for member in value if isinstance(member, str)}
-    return ()
+@final
+class _Build:
+    """A column in the making: first of the elements as they were at its start, then with what changed meanwhile."""
 
+    def __init__(self, graph: Graph, kind: Kind, key: str) -> None:
+        self.workers = 0
+        self._node = kind == "node"
+        self._extract = projection(kind, (key,))
+        self._cursor: Cursor[Revision] = graph.log.cursor()
+        self._ahead = iter(list((graph.nodes if self._node else graph.edges).values()))
+        self._column = Column()
 
-def _discard(map: dict[str, set[str]], value: str, id: str) -> None:
-    members = map.get(value)
-    if members is not None:
-        members.discard(id)
-        if not members:
-            del map[value]
+    def work(self) -> bool:
+        """Do a slice; False when nothing is left."""
+        part = list(islice(self._ahead, _AT_A_TIME))
+        for revision in part:
+            (value,) = self._extract(revision)
+            if value is not MISSING:
+                self._column.set(revision.id, value)
+        return bool(part)
+
+    def finish(self) -> Column:
+        for change in self._cursor.read().changes:
+            if (change.parent is None) == self._node:
+                value = MISSING
+                if change.deleted_at is None:
+                    (value,) = self._extract(change)
+                self._column.set(change.id, value)
+        return self._column
+
+    def close(self) -> None:
+        self._cursor.close()

@@ -270,27 +270,32 @@ class PluginHost:
         return None
 
     def let_go(self, child: _Instance) -> None:
-        """One holder less; the last one ends the sub-probe."""
+        """One holder less; the last one ends the sub-probe.
+
+        What it said goes at once, so that its interfaces are gone before its holder takes their namespace back.
+        """
         child.holders -= 1
         if child.holders == 0 and not child.ending and not self._leaving:
             assert self._nursery is not None
             child.ending = True
+            if child.handle is not None:
+                child.handle.close()
+            child.claimant.withdraw()
             self._nursery.start_soon(self._end_child, child)
 
     async def _end_child(self, child: _Instance) -> None:
-        """Stop a sub-probe that nobody holds; whoever holds it again meanwhile gets it back, once it has stopped."""
+        """Stop a sub-probe that nobody holds; whoever holds it again meanwhile gets a new run, once it has stopped."""
         assert child.supervisor is not None
-        if child.holders == 0:
-            child.supervisor.cancel()
-            if not await child.supervisor.stopped():
-                return
-            if child.report.state == "finished":
-                self._ended(child, True)
-            if child.holders == 0 or self._leaving:
-                self._forget_child(child)
-                return
-            child.report.state, child.report.error = "starting", None
-            self._start(child)
+        child.supervisor.cancel()
+        if not await child.supervisor.stopped():
+            return
+        if child.report.state == "finished":
+            self._ended(child, True)
+        if child.holders == 0 or self._leaving:
+            self._forget_child(child)
+            return
+        child.report.state, child.report.error = "starting", None
+        self._start(child)
         child.ending = False
 
     def _forget_child(self, child: _Instance) -> None:
@@ -389,8 +394,11 @@ class _ProbeHost:
         graph = self._host.graph
         if reason is None:
             graph.mark_fresh(graph.origin, self._instance.name)
-        else:
-            graph.mark_stale(graph.origin, self._instance.name, reason)
+            return
+        graph.mark_stale(graph.origin, self._instance.name, reason)
+        if self._instance.supervisor is not None:
+            # Nobody has to wait for an inventory that cannot be made at present.
+            self._instance.supervisor.tried.set()
 
 
 def host_node_id(graph: Graph) -> str:

@@ -56,7 +56,7 @@ class Supervisor:
     ``begin`` makes a new run (it may raise, like the plugin's constructor): an async callable that takes a
     ``task_status``.  ``settled`` is called when a run has started, ``ended`` with True when the plugin is
     gone for good and False when it crashed and will come back.  ``tried`` is set when the first run has made its
-    first inventory, or has failed to.
+    first inventory, or has failed to, or cannot make it at present.
     """
 
     def __init__(

@@ -38,7 +38,6 @@ class Agent:
 
     def __init__(self, setup: Setup, local: Mapping[str, Dial] | None = None) -> None:
         config = setup.config
-        setup.check_listen("agent.listen")
         self._setup = setup
         folder = setup.folder("agent")
         self._floor = RevisionFloor(folder / "revision")
@@ -81,6 +80,8 @@ class Agent:
             nursery.start_soon(uplink.run)
         await nursery.start(self.plugins.run)
         nursery.start_soon(self._when_ready, nursery)
+        if not self.uplinks:
+            log.warning("no analyzers are configured (key analyzers): what is seen here stays here")
         log.info("agent is running", host=self.graph.host, listen=self.port.bound)
 
     async def _when_ready(self, nursery: trio.Nursery) -> None:

@@ -32,7 +32,6 @@ class Analyzer:
 
     def __init__(self, setup: Setup) -> None:
         config = setup.config
-        setup.check_listen("analyzer.listen")
         self.store = _store(setup)
         self.store.open()
         host = config.host_id

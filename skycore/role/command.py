@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import attrs
 import click
 
 from skycore.cli import options
 from skycore.config import Address, Config
+from skycore.config.values import HostID
 from skycore.plugin import discovery
 from skycore.role import process, setup
 
@@ -38,6 +41,9 @@ def run(
     made, loaded = setup.read(conf, insecure_listen=insecure_listen)
     config = made.config
     if host_id is not None:
+        rule = get_args(HostID)[1]
+        if not rule.pattern.fullmatch(host_id):
+            raise click.BadParameter(f"expects {rule.expected}", param_hint="--host-id")
         config = attrs.evolve(config, host_id=host_id)
     if listen is not None:
         config = _listening(config, role, listen)

@@ -27,6 +27,8 @@ async def serve(role: Role, setup: Setup) -> None:
     SkycoreError when something cannot be started.  When a probe is stuck, the process leaves by ``os._exit``
     after everything else was saved: nothing can end such a task.
     """
+    for part in ("agent", "analyzer") if role == "allinone" else (role,):
+        setup.check_listen(f"{part}.listen")
     analyzer = Analyzer(setup) if role != "agent" else None
     agent: Agent | None = None
     stuck: list[str] = []

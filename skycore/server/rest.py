@@ -5,7 +5,7 @@ Texts, status codes and shapes are those that Skydive's clients know (docs/rest.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Literal
 
 import msgspec
@@ -34,13 +34,8 @@ def application(
     async def show_status(_request: Request) -> Response:
         return Response(_encode(status()) + b"\n", media_type="application/json; charset=UTF-8")
 
-    async def graph(request: Request) -> Response:
-        result = await gremlin.run("G", queries)
-        assert isinstance(result, gremlin.GraphResult)
-        return _stream(_line(result), request)
-
-    async def query(request: Request) -> Response:
-        text = _query_text(await request.body())
+    async def topology(request: Request) -> Response:
+        text = "G" if request.method != "POST" else _query_text(await request.body())
         if not text:
             return Response(status_code=204)
         try:
@@ -49,7 +44,9 @@ def application(
             return _error(400, str(error))
         except StorageError as error:
             return _error(500, f"history cannot be read: {error}")
-        return _stream(result.json_chunks(), request)
+        if request.method != "POST" and isinstance(result, gremlin.GraphResult):
+            return _stream(_line(result))
+        return _stream(result.json_chunks())
 
     async def health(_request: Request) -> Response:
         return PlainTextResponse("ok\n")
@@ -58,8 +55,7 @@ def application(
         routes=[
             Route("/api", about, methods=["GET"]),
             Route("/api/status", show_status, methods=["GET"]),
-            Route("/api/topology", graph, methods=["GET"]),
-            Route("/api/topology", query, methods=["POST"]),
+            Route("/api/topology", topology, methods=["GET", "POST"]),
             Route("/healthz", health, methods=["GET"]),
         ],
         exception_handlers={HTTPException: _http_error},
@@ -85,15 +81,12 @@ def _query_text(body: bytes) -> str:
     return ""
 
 
-def _stream(chunks: Iterator[bytes], request: Request) -> Response:
-    async def pieces() -> Any:
+def _stream(chunks: Iterator[bytes]) -> Response:
+    async def pieces() -> AsyncIterator[bytes]:
         for chunk in chunks:
             yield chunk
 
-    accept = request.headers.get("accept", "").strip()
-    # A client may list what it takes; only a plain JSON type is copied into the answer.
-    kind = accept if accept.startswith("application/") and not set(accept) & set(",;*") else "application/json"
-    return StreamingResponse(pieces(), media_type=f"{kind}; charset=UTF-8")
+    return StreamingResponse(pieces(), media_type="application/json; charset=UTF-8")
 
 
 def _line(result: gremlin.GraphResult) -> Iterator[bytes]:

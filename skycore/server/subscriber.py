@@ -18,7 +18,7 @@ import trio
 
 from skycore.bus import Batch, Cursor
 from skycore.errors import Refusal, WebSocketClosed
-from skycore.graph.element import Revision
+from skycore.graph.element import Revision, build_revision
 from skycore.graph.graph import Graph
 from skycore.server.upgrade import UpgradeRequest
 from skycore.server.websocket import KeepAlive, WebSocket, encode_frame
@@ -109,8 +109,13 @@ class SubscriberHub:
     async def _send(self, socket: WebSocket, batch: Batch[Revision]) -> None:
         waiting: list[bytes] = []
         size = 0
+        coalesced = len(batch.changes) < batch.end - batch.start
         for revision in _presentable(batch):
-            frame = self._frame(revision, _event(revision, batch.start))
+            event = _event(revision, batch.start)
+            frame = self._frame(revision, event)
+            if coalesced and revision.reborn and event.endswith("Added"):
+                # Its deletion was left out, and a client that knows the former life takes no second one.
+                frame = self._frame(_tombstone(revision), event.replace("Added", "Deleted")) + frame
             waiting.append(frame)
             size += len(frame)
             if size >= _WRITE:
@@ -130,6 +135,10 @@ class SubscriberHub:
                 wanted = message.Obj.get("GremlinFilter") if isinstance(message.Obj, dict) else None
                 if wanted:
                     text = "this server does not filter subscriptions by Gremlin yet; subscribe without GremlinFilter"
+                    await socket.send(_reply("Graph", "SyncReply", message.UUID, 400, _encode(text)))
+                    continue
+                if isinstance(message.Obj, dict) and message.Obj.get("Time"):
+                    text = "this server sends the present state only; ask for the past with POST /api/topology and G.At"
                     await socket.send(_reply("Graph", "SyncReply", message.UUID, 400, _encode(text)))
                     continue
                 async with turn:
@@ -166,9 +175,11 @@ def _identify(request: UpgradeRequest, now: int) -> Subscriber:
     protocol = given("X-Client-Protocol")
     if protocol not in ("", "json"):
         raise Refusal(400, f"X-Client-Protocol {protocol!r} is not spoken here; use json")
+    if given("X-Update-Policy") not in ("", "full"):
+        raise Refusal(400, "this server sends full updates only; leave X-Update-Policy out")
     if given("X-Gremlin-Filter"):
         raise Refusal(400, "this server does not filter subscriptions by Gremlin yet; leave X-Gremlin-Filter out")
-    address = str(request.client or "")
+    address = request.address
     return Subscriber(given("X-Host-ID") or address or str(uuid4()), given("X-Client-Type"), address, now)
 
 
@@ -192,6 +203,21 @@ def _presentable(batch: Batch[Revision]) -> Iterable[Revision]:
     if len(batch.changes) == batch.end - batch.start:
         return batch.changes
     return [revision for wanted in _ORDER for revision in batch.changes if wanted(revision)]
+
+
+def _tombstone(revision: Revision) -> Revision:
+    return build_revision(
+        id=revision.id,
+        metadata=revision.metadata_json,
+        revision=revision.revision,
+        host=revision.host,
+        origin=revision.origin,
+        created_at=revision.created_at,
+        updated_at=revision.created_at,
+        deleted_at=revision.created_at,
+        parent=revision.parent,
+        child=revision.child,
+    )
 
 
 def _message(namespace: str, type: str, uuid: str, status: int, obj: bytes) -> bytes:

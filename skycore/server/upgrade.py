@@ -13,6 +13,7 @@ import trio
 from starlette.datastructures import Headers, QueryParams
 from wsproto.utilities import generate_accept_token
 
+from skycore.config.address import Address
 from skycore.errors import Refusal, WebSocketClosed
 from skycore.server.answer import INTERNAL_ERROR, http_date, malformed, separate
 from skycore.server.target import Target
@@ -33,6 +34,7 @@ class UpgradeRequest:
         self.query = QueryParams(target.query.decode("ascii"))
         self.headers = Headers(raw=list(request.headers))
         self.client = wire.peer_address()
+        self.address = "" if self.client is None else str(Address(*self.client))
         self._key = _check_handshake(request)
         self._wire = wire
         self._http = http

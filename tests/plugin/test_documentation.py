@@ -8,7 +8,7 @@ import tomllib
 import types
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import attrs
 import pytest
@@ -48,7 +48,7 @@ def test_every_public_name_is_explained(name: str) -> None:
         *(f"host.{name}" for name in members(ProbeHost)),
         *(f"{name}(" for cls in (Claims, NodeView, Hold, Probe) for name in members(cls)),
         *(field.name for field in attrs.fields(Namespace)),
-        *State.__args__,
+        *get_args(State),
         "section",
         "roles",
         "capabilities",

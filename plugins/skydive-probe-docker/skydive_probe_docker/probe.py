@@ -236,7 +236,7 @@ class DockerProbe:
 
     def _found(self, version: str, api: str) -> None:
         self._complete_at = trio.current_time()
-        self._host.status(docker=version, api=api, error=None)
+        self._host.status(docker=version, api=api, daemon=None)
         self._show_counts()
         if self._failing:
             self._failing = False
@@ -255,7 +255,7 @@ class DockerProbe:
     def _lost(self, reason: str) -> None:
         message = f"{self._settings.url}: {reason}"
         self._host.stale(message)
-        self._host.status(error=message)
+        self._host.status(daemon=message)
         if trio.current_time() - self._logged_at >= LOG_SECONDS:
             self._logged_at = trio.current_time()
             self._failing = True

@@ -183,13 +183,13 @@ async def test_a_killed_daemon_makes_stale_and_changes_nothing(dockerd: Dockerd)
         before, log_end = _elements(lab), lab.graph.log.end
         await trio.to_thread.run_sync(dockerd.kill9)
         assert await lab.until(lambda: _stale(lab))
-        assert lab.report("docker").fields["error"]
+        assert lab.report("docker").fields["daemon"]
         assert _elements(lab) == before
         await trio.to_thread.run_sync(dockerd.restart)
         await lab.until(lambda: _stale(lab) is None, seconds=10)
         assert _elements(lab) == before
         assert lab.graph.log.end == log_end
-        assert "error" not in lab.report("docker").fields
+        assert "daemon" not in lab.report("docker").fields
         await dockerd.adocker("rm", "--force", "sidecar")
         await _only(lab, Type="container", Name="web")
 
@@ -273,7 +273,7 @@ async def test_a_daemon_that_talks_nonsense_is_named_once(tmp_path: Path, monkey
             async with run_probes({"docker": {"url": f"unix://{tmp_path}/s"}}, started=0) as lab:
                 await lab.until(lambda: asked >= 10)
                 report = lab.report("docker")
-                assert "/version answered no JSON" in report.fields["error"]
+                assert "/version answered no JSON" in report.fields["daemon"]
                 assert (report.state, report.restarts) == ("starting", 0)
         nursery.cancel_scope.cancel()
     assert [entry["event"] for entry in logs if entry["log_level"] == "warning"] == [

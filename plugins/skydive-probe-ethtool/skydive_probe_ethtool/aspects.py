@@ -6,12 +6,12 @@ attributes) and linux/ethtool.h (values, ioctl commands).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
 
 import attrs
 
-from skydive_probe_ethtool.genetlink import DecodeError, attributes, body, text, u8, u32
+from skydive_probe_ethtool.genetlink import DecodeError, attributes, body, u8, u32
 from skydive_probe_ethtool.strings import bits
 
 # linux/ethtool_netlink.h
@@ -26,9 +26,6 @@ ETHTOOL_FLAG_COMPACT_BITSETS: Final = 1
 ETHTOOL_FLAG_STATS: Final = 4
 
 SPEED_UNKNOWN: Final = 0xFFFFFFFF
-
-Names: TypeAlias = Callable[[int], Sequence[str]]
-"""Gives the names of a string set (ETH_SS_…)."""
 
 
 @attrs.frozen
@@ -64,7 +61,6 @@ class Aspect:
     ioctl: int = 0
     by_link: bool = False
     compact: bool = True
-    flags: int = 0
 
 
 def _switch(value: bytes) -> bool:
@@ -283,6 +279,8 @@ ASPECTS: Final[tuple[Aspect, ...]] = (
 
 BY_NAME: Final = {aspect.name: aspect for aspect in ASPECTS}
 BY_NOTIFICATION: Final = {aspect.notify: aspect for aspect in ASPECTS if aspect.notify}
+LINK_ASPECTS: Final = frozenset(aspect.name for aspect in ASPECTS if aspect.by_link)
+"""What may change with the link."""
 
 
 @attrs.frozen
@@ -325,9 +323,3 @@ def device(header: bytes) -> tuple[int, bytes]:
         raise DecodeError("a message of ethtool that names no interface")
     name = entries.get(ETHTOOL_A_HEADER_DEV_NAME, b"")
     return u32(entries[ETHTOOL_A_HEADER_DEV_INDEX]), name.split(b"\0", 1)[0]
-
-
-__all__ = [
-    "ASPECTS", "BY_NAME", "BY_NOTIFICATION", "FEATURES", "FEC", "LINKMODES", "PAUSE", "PRIVATE_FLAGS",
-    "Answer", "Aspect", "Field", "Names", "answer", "device", "fields", "text",
-]  # fmt: skip

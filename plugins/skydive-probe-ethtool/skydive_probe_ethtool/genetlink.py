@@ -149,9 +149,7 @@ def request(family: int, command: int, sequence: int, *parts: bytes, dump: bool 
 
 def family_request(name: str, sequence: int) -> bytes:
     """Ask the controller for a family; it answers ENOENT when the kernel has none of this name."""
-    return request(
-        GENL_ID_CTRL, CTRL_CMD_GETFAMILY, sequence, attribute(CTRL_ATTR_FAMILY_NAME, name.encode() + b"\0")
-    )
+    return request(GENL_ID_CTRL, CTRL_CMD_GETFAMILY, sequence, attribute(CTRL_ATTR_FAMILY_NAME, name.encode() + b"\0"))
 
 
 def command(payload: bytes) -> int:

@@ -191,7 +191,7 @@ def scaled(read: Read, divisor: int) -> Read:
     """Reads a number of smaller units."""
 
     def divided(payload: bytes, start: int, end: int) -> int | float:
-        number = read(payload, start, end)
+        number: int = read(payload, start, end)
         return number // divisor if number % divisor == 0 else number / divisor
 
     return divided

@@ -13,6 +13,20 @@ from typing import Any, Final, TypeAlias
 
 import attrs
 
+from skydive_probe_netlink import attributes as a
+from skydive_probe_netlink.attributes import (
+    AF_INET,
+    AF_INET6,
+    AF_UNSPEC,
+    DecodeError,
+    Table,
+    aligned,
+    attribute,
+    read_attributes,
+    unpack,
+)
+from skydive_probe_netlink.linkdata import COMMON, read_linkinfo
+
 # linux/netlink.h
 NLM_F_REQUEST: Final = 0x01
 NLM_F_DUMP_INTR: Final = 0x10
@@ -54,7 +68,6 @@ IFLA_EXT_MASK: Final = 29
 IFLA_LINK_NETNSID: Final = 37
 IFLA_NEW_NETNSID: Final = 45
 IFLA_NEW_IFINDEX: Final = 49
-IFLA_INFO_KIND: Final = 1
 
 # linux/if_addr.h
 IFA_ADDRESS: Final = 1
@@ -97,7 +110,8 @@ class Link:
     ``name`` and ``address`` are raw; ``mtu`` is None when the message does not carry it, which is so in messages that
     tell of one aspect only (wireless events).  ``lower`` is IFLA_LINK (0: none), an ifindex in the namespace
     ``lower_nsid`` (None: the interface's own).  ``new_nsid`` and ``new_index`` say where a ``gone`` link
-    moved.  ``counters`` are the first COUNTERS of IFLA_STATS64, when asked for.
+    moved.  ``details`` is metadata as the graph shows it (``linkdata``).  ``counters`` are the first COUNTERS of
+    IFLA_STATS64, when asked for.
     """
 
     gone: bool
@@ -115,6 +129,7 @@ class Link:
     kind: str = ""
     new_nsid: int | None = None
     new_index: int = 0
+    details: dict[str, Any] = attrs.field(factory=dict)
     counters: tuple[int, ...] | None = attrs.field(default=None, eq=False)
 
 
@@ -180,7 +195,7 @@ def frames(buffer: bytes) -> Iterator[Frame]:
         if length < _HEADER.size or length > size - start:
             raise DecodeError(f"message at offset {start} claims {length} bytes of the {size - start} that are left")
         yield Frame(type, flags, sequence, port, buffer[start + _HEADER.size : start + length])
-        start += _aligned(length)
+        start += aligned(length)
 
 
 def decode(frame: Frame, *, counters: bool = False) -> Body | None:
@@ -197,126 +212,69 @@ def decode(frame: Frame, *, counters: bool = False) -> Body | None:
 def link_dump_request(sequence: int, *, counters: bool = False) -> bytes:
     """RTM_GETLINK for all links of the namespace."""
     mask = 0 if counters else RTEXT_FILTER_SKIP_STATS
-    body = _LINK.pack(AF_UNSPEC, 0, 0, 0, 0) + _attribute(IFLA_EXT_MASK, _U32.pack(mask))
-    return _request(RTM_GETLINK, NLM_F_DUMP, sequence, body)
+    body = _LINK.pack(AF_UNSPEC, 0, 0, 0, 0) + attribute(IFLA_EXT_MASK, _U32.pack(mask))
+    return request(RTM_GETLINK, NLM_F_DUMP, sequence, body)
 
 
 def address_dump_request(sequence: int) -> bytes:
     """RTM_GETADDR for all addresses, IPv4 and IPv6, of the namespace."""
-    return _request(RTM_GETADDR, NLM_F_DUMP, sequence, _ADDRESS.pack(AF_UNSPEC, 0, 0, 0, 0))
+    return request(RTM_GETADDR, NLM_F_DUMP, sequence, _ADDRESS.pack(AF_UNSPEC, 0, 0, 0, 0))
 
 
 def nsid_request(sequence: int, fd: int) -> bytes:
     """RTM_GETNSID: by which number does the socket's namespace know the one open as ``fd``?"""
-    return _request(RTM_GETNSID, 0, sequence, _RTGENMSG.pack(AF_UNSPEC) + _attribute(NETNSA_FD, _U32.pack(fd)))
+    return request(RTM_GETNSID, 0, sequence, _RTGENMSG.pack(AF_UNSPEC) + attribute(NETNSA_FD, _U32.pack(fd)))
 
 
-def _request(type: int, flags: int, sequence: int, body: bytes) -> bytes:
+def request(type: int, flags: int, sequence: int, body: bytes) -> bytes:
+    """One message to the kernel: ``type``, NLM_F_… besides NLM_F_REQUEST, and what follows the header."""
     return _HEADER.pack(_HEADER.size + len(body), type, NLM_F_REQUEST | flags, sequence, 0) + body
 
 
-def _attribute(type: int, value: bytes) -> bytes:
-    length = _ATTRIBUTE.size + len(value)
-    return _ATTRIBUTE.pack(length, type) + value + bytes(_aligned(length) - length)
-
-
-def _aligned(length: int) -> int:
-    return (length + 3) & ~3
-
-
-_Read: TypeAlias = Callable[[bytes, int, int], Any]
-_Table: TypeAlias = Mapping[int, tuple[str, _Read]]
-
-
-def _read_attributes(table: _Table, payload: bytes, start: int, end: int) -> dict[str, Any]:
-    """The attributes of ``payload[start:end]`` that the table names, by its names; the last of a kind wins."""
-    found: dict[str, Any] = {}
-    unpack = _ATTRIBUTE.unpack_from
-    while end - start >= 4:
-        length, type = unpack(payload, start)
-        if length < 4 or length > end - start:
-            raise DecodeError(f"attribute {type & NLA_TYPE_MASK} claims {length} bytes of the {end - start} left")
-        entry = table.get(type & NLA_TYPE_MASK)
-        if entry is not None:
-            found[entry[0]] = entry[1](payload, start + 4, start + length)
-        start += (length + 3) & ~3
-    return found
-
-
-def _unpack(layout: struct.Struct, payload: bytes, start: int, end: int) -> tuple[Any, ...]:
-    if end - start < layout.size:
-        raise DecodeError(f"{end - start} bytes where {layout.size} were expected")
-    return layout.unpack_from(payload, start)
-
-
-def _u8(payload: bytes, start: int, end: int) -> int:
-    if end <= start:
-        raise DecodeError("an empty attribute where a byte was expected")
-    return payload[start]
-
-
-def _u32(payload: bytes, start: int, end: int) -> int:
-    number: int = _unpack(_U32, payload, start, end)[0]
-    return number
-
-
 def _nsid(payload: bytes, start: int, end: int) -> int | None:
-    number: int = _unpack(_S32, payload, start, end)[0]
+    number = a.s32(payload, start, end)
     return None if number == NETNSA_NSID_NOT_ASSIGNED else number
 
 
-def _raw(payload: bytes, start: int, end: int) -> bytes:
-    return payload[start:end]
-
-
-def _name(payload: bytes, start: int, end: int) -> bytes:
-    """A string that ends at its first NUL, or with the attribute."""
-    return payload[start:end].split(b"\0", 1)[0]
-
-
-def _text(payload: bytes, start: int, end: int) -> str:
-    return _name(payload, start, end).decode("utf-8", "backslashreplace")
-
-
 def _counters(payload: bytes, start: int, end: int) -> tuple[int, ...]:
-    return _unpack(_COUNTERS, payload, start, end)
+    return unpack(_COUNTERS, payload, start, end)
 
 
-def _kind(payload: bytes, start: int, end: int) -> str:
-    kind: str = _read_attributes(_LINKINFO_ATTRIBUTES, payload, start, end).get("kind", "")
-    return kind
-
-
-_LINKINFO_ATTRIBUTES: _Table = {IFLA_INFO_KIND: ("kind", _text)}
-_LINK_ATTRIBUTES: _Table = {
-    IFLA_ADDRESS: ("address", _raw),
-    IFLA_IFNAME: ("name", _name),
-    IFLA_MTU: ("mtu", _u32),
-    IFLA_LINK: ("lower", _u32),
-    IFLA_MASTER: ("master", _u32),
-    IFLA_OPERSTATE: ("operstate", _u8),
-    IFLA_LINKINFO: ("kind", _kind),
+_CORE_ATTRIBUTES: Table = {
+    IFLA_ADDRESS: ("address", a.raw),
+    IFLA_IFNAME: ("name", a.name),
+    IFLA_MTU: ("mtu", a.u32),
+    IFLA_LINK: ("lower", a.u32),
+    IFLA_MASTER: ("master", a.u32),
+    IFLA_OPERSTATE: ("operstate", a.u8),
+    IFLA_LINKINFO: ("info", read_linkinfo),
     IFLA_LINK_NETNSID: ("lower_nsid", _nsid),
     IFLA_NEW_NETNSID: ("new_nsid", _nsid),
-    IFLA_NEW_IFINDEX: ("new_index", _u32),
+    IFLA_NEW_IFINDEX: ("new_index", a.u32),
 }
-_LINK_AND_COUNTERS: _Table = {**_LINK_ATTRIBUTES, IFLA_STATS64: ("counters", _counters)}
-_ADDRESS_ATTRIBUTES: _Table = {IFA_ADDRESS: ("address", _raw), IFA_LOCAL: ("local", _raw), IFA_FLAGS: ("flags", _u32)}
-_NSID_ATTRIBUTES: _Table = {NETNSA_NSID: ("nsid", _nsid)}
-_FAILURE_ATTRIBUTES: _Table = {NLMSGERR_ATTR_MSG: ("text", _text)}
+_LINK_FIELDS: Final = frozenset(name for name, _ in _CORE_ATTRIBUTES.values()) - {"info"} | {"counters"}
+_LINK_ATTRIBUTES: Table = {**COMMON.table, **_CORE_ATTRIBUTES}
+_LINK_AND_COUNTERS: Table = {**_LINK_ATTRIBUTES, IFLA_STATS64: ("counters", _counters)}
+_ADDRESS_ATTRIBUTES: Table = {IFA_ADDRESS: ("address", a.raw), IFA_LOCAL: ("local", a.raw), IFA_FLAGS: ("flags", a.u32)}
+_NSID_ATTRIBUTES: Table = {NETNSA_NSID: ("nsid", _nsid)}
+_FAILURE_ATTRIBUTES: Table = {NLMSGERR_ATTR_MSG: ("text", a.text)}
 
 
-def _read_link(frame: Frame, table: _Table) -> Link:
+def _read_link(frame: Frame, table: Table) -> Link:
     payload = frame.payload
-    family, arphrd, index, flags, _change = _unpack(_LINK, payload, 0, len(payload))
-    found = _read_attributes(table, payload, _LINK.size, len(payload))
-    return Link(frame.type == RTM_DELLINK, family, arphrd, index, flags, **found)
+    family, arphrd, index, flags, _change = unpack(_LINK, payload, 0, len(payload))
+    found = read_attributes(table, payload, _LINK.size, len(payload))
+    core = {name: found.pop(name) for name in _LINK_FIELDS & found.keys()}
+    kind, more = found.pop("info", ("", {}))
+    details = COMMON.tidy(found)
+    details.update(more)
+    return Link(frame.type == RTM_DELLINK, family, arphrd, index, flags, kind=kind, details=details, **core)
 
 
-def _read_address(frame: Frame, _table: _Table) -> Address:
+def _read_address(frame: Frame, _table: Table) -> Address:
     payload = frame.payload
-    family, prefix_length, flags, scope, index = _unpack(_ADDRESS, payload, 0, len(payload))
-    found = _read_attributes(_ADDRESS_ATTRIBUTES, payload, _ADDRESS.size, len(payload))
+    family, prefix_length, flags, scope, index = unpack(_ADDRESS, payload, 0, len(payload))
+    found = read_attributes(_ADDRESS_ATTRIBUTES, payload, _ADDRESS.size, len(payload))
     # With a point-to-point peer IFA_ADDRESS is the peer's and IFA_LOCAL ours; IPv6 has IFA_LOCAL only then.
     peer: bytes = found.get("address", b"")
     local: bytes = found.get("local", peer)
@@ -327,43 +285,43 @@ def _read_address(frame: Frame, _table: _Table) -> Address:
     return Address(frame.type == RTM_DELADDR, family, prefix_length, flags, scope, index, local, peer or local)
 
 
-def _read_nsid(frame: Frame, _table: _Table) -> NamespaceId:
-    found = _read_attributes(_NSID_ATTRIBUTES, frame.payload, _RTGENMSG.size, len(frame.payload))
+def _read_nsid(frame: Frame, _table: Table) -> NamespaceId:
+    found = read_attributes(_NSID_ATTRIBUTES, frame.payload, _RTGENMSG.size, len(frame.payload))
     return NamespaceId(frame.type == RTM_DELNSID, found.get("nsid"))
 
 
-def _read_done(frame: Frame, _table: _Table) -> Done:
+def _read_done(frame: Frame, _table: Table) -> Done:
     payload = frame.payload
     # Kernels may send a bare header; then the dump went well.
     if not payload:
         return Done(0)
-    (code,) = _unpack(_S32, payload, 0, len(payload))
+    (code,) = unpack(_S32, payload, 0, len(payload))
     return Done(-code, _explanation(frame, _S32.size))
 
 
-def _read_failure(frame: Frame, _table: _Table) -> Failure:
+def _read_failure(frame: Frame, _table: Table) -> Failure:
     payload = frame.payload
     # The request follows the code: its header alone when CAPPED, else all of it.
-    (code,) = _unpack(_S32, payload, 0, len(payload))
+    (code,) = unpack(_S32, payload, 0, len(payload))
     if not frame.flags & NLM_F_ACK_TLVS:
         return Failure(-code, "")
-    (length, *_) = _unpack(_HEADER, payload, _S32.size, len(payload))
-    request = _HEADER.size if frame.flags & NLM_F_CAPPED else _aligned(length)
+    (length, *_) = unpack(_HEADER, payload, _S32.size, len(payload))
+    request = _HEADER.size if frame.flags & NLM_F_CAPPED else aligned(length)
     return Failure(-code, _explanation(frame, _S32.size + request))
 
 
 def _explanation(frame: Frame, start: int) -> str:
     if not frame.flags & NLM_F_ACK_TLVS:
         return ""
-    text: str = _read_attributes(_FAILURE_ATTRIBUTES, frame.payload, start, len(frame.payload)).get("text", "")
+    text: str = read_attributes(_FAILURE_ATTRIBUTES, frame.payload, start, len(frame.payload)).get("text", "")
     return text
 
 
-def _read_overrun(_frame: Frame, _table: _Table) -> Overrun:
+def _read_overrun(_frame: Frame, _table: Table) -> Overrun:
     return Overrun()
 
 
-_READERS: Mapping[int, Callable[[Frame, _Table], Body]] = {
+_READERS: Mapping[int, Callable[[Frame, Table], Body]] = {
     RTM_NEWLINK: _read_link,
     RTM_DELLINK: _read_link,
     RTM_NEWADDR: _read_address,

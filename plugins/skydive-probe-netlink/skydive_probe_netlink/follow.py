@@ -12,6 +12,7 @@ import trio
 
 from skycore.plugin import NodeView, ProbeHost
 from skydive_probe_netlink import codec
+from skydive_probe_netlink.attributes import DecodeError
 from skydive_probe_netlink.metrics import Sampler
 from skydive_probe_netlink.model import Interfaces
 from skydive_probe_netlink.peers import PeerNamespaces, names_peer
@@ -233,15 +234,15 @@ class Follower:
                         continue
                     try:
                         body = codec.decode(frame, counters=counters)
-                    except codec.DecodeError as error:
+                    except DecodeError as error:
                         self._report(error)
                     else:
                         if body is not None:
                             yield body
-            except codec.DecodeError as error:
+            except DecodeError as error:
                 self._report(error)
 
-    def _report(self, error: codec.DecodeError) -> None:
+    def _report(self, error: DecodeError) -> None:
         if not self._undecodable:
             self._host.log.warning("a message of the kernel cannot be read and is passed over", error=str(error))
         self._undecodable += 1

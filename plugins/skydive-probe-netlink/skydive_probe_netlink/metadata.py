@@ -6,7 +6,8 @@ import socket
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from skydive_probe_netlink.codec import AF_INET, AF_INET6, Address, Link
+from skydive_probe_netlink.attributes import AF_INET, AF_INET6
+from skydive_probe_netlink.codec import Address, Link
 
 KINDS_OVER_LOWER: Final = frozenset({"vlan", "macvlan", "macvtap", "ipvlan", "ipvtap"})
 """Kinds (IFLA_INFO_KIND) whose IFLA_LINK is the device that carries their frames."""
@@ -116,6 +117,7 @@ def interface_metadata(link: Link, addresses: Iterable[Address], driver: str) ->
         "State": _STATES[link.operstate] if link.operstate < len(_STATES) else "UNKNOWN",
         "LinkFlags": [name for bit, name in _FLAGS if link.flags & bit],
     }
+    metadata.update(link.details)
     if link.mtu:
         metadata["MTU"] = link.mtu
     if any(link.address):

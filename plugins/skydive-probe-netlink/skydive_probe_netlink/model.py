@@ -7,7 +7,8 @@ from typing import Final
 
 import attrs
 
-from skydive_probe_netlink.codec import AF_INET, AF_INET6, AF_UNSPEC, IFA_F_SECONDARY, Address, Body, Link
+from skydive_probe_netlink.attributes import AF_INET, AF_INET6, AF_UNSPEC
+from skydive_probe_netlink.codec import IFA_F_SECONDARY, Address, Body, Link
 
 _FAMILIES: Final = (AF_INET, AF_INET6)
 

@@ -138,7 +138,7 @@ class RequestSocket(_Socket):
         """Send what ``request(sequence)`` builds and collect the whole answer.
 
         In a thread: a dump waits for the kernel's RTNL lock, which others may hold for long.
-        Raises NetlinkError; codec.DecodeError when the answer makes no sense.
+        Raises NetlinkError; DecodeError when the answer makes no sense.
         """
         async with self._turn:
             return await trio.to_thread.run_sync(self._dump, request, limiter=_DUMPS)

@@ -13,8 +13,9 @@ from pyroute2.netlink import nlmsg
 from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.nsidmsg import nsidmsg
-from skydive_probe_netlink import codec
-from skydive_probe_netlink.codec import Address, DecodeError, Done, Failure, Link, NamespaceId, Overrun
+from skydive_probe_netlink import codec, linkdata
+from skydive_probe_netlink.attributes import DecodeError
+from skydive_probe_netlink.codec import Address, Done, Failure, Link, NamespaceId, Overrun
 
 TYPES = [
     codec.NLMSG_NOOP,
@@ -215,7 +216,7 @@ def test_no_bytes_raise_anything_else(buffer: bytes, counters: bool) -> None:
 def test_what_is_written_is_read(link: Link) -> None:
     assert link.mtu is not None
     assert link.lower_nsid is not None
-    info = attribute(codec.IFLA_INFO_KIND, link.kind.encode() + b"\0")
+    info = attribute(linkdata.IFLA_INFO_KIND, link.kind.encode() + b"\0")
     payload = b"".join(
         [
             struct.pack("=BxHiII", link.family, link.arphrd, link.index, link.flags, 0),

@@ -72,10 +72,14 @@ def as_ip_tells(netns: NamedNetns) -> dict[str, dict[str, Any]]:
     return told
 
 
+_COMPARED = frozenset(
+    "Name Type EncapType IfIndex MTU MAC State LinkFlags MasterIndex ParentIndex PeerIfIndex LinkNetNsID IPV4 IPV6".split()
+)
+
+
 def as_lab_tells(lab: ProbeLab) -> dict[str, dict[str, Any]]:
-    unseen = {"@ID", "@Revision", "TID", "Driver", "Metric", "LastUpdateMetric"}
     return {
-        node["Name"]: {key: value for key, value in node.items() if key not in unseen}
+        node["Name"]: {key: value for key, value in node.items() if key in _COMPARED}
         for node in lab.nodes()
         if "IfIndex" in node
     }

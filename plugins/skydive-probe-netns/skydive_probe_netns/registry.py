@@ -44,10 +44,6 @@ class Registry:
             if now is not None:
                 changed.add(now.key)
                 self._named[name] = now
-        with graph.snapshot() if inventory else graph.transaction():
-            everything = {namespace.key for namespace in self._named.values()}
-            for key in everything if inventory else changed:
-                self._say(key)
         # A namespace that only changed its name keeps its sub-probe: the new name holds it before the old one lets go.
         released = [self._holds.pop(name) for name in renewed & self._holds.keys()]
         for name in renewed & self._named.keys():
@@ -55,8 +51,13 @@ class Registry:
                 self._holds[name] = self._host.children("netlink", self._named[name])
             except OSError as error:
                 self.unready[name] = error
+        # Before their namespace goes, so that its interfaces are not seen without it.
         for hold in released:
             hold.release()
+        with graph.snapshot() if inventory else graph.transaction():
+            everything = {namespace.key for namespace in self._named.values()}
+            for key in everything if inventory else changed:
+                self._say(key)
 
     def _resolve(self, name: bytes) -> Namespace | None:
         """The namespace behind a name; None for the host's own, which is no node of its own, and when there is none."""

@@ -1,0 +1,128 @@
+"""The namespaces that are looked at: the probe's own, and those that have a node in the graph."""
+
+from __future__ import annotations
+
+import math
+from contextlib import ExitStack
+from typing import Final
+
+import attrs
+import trio
+
+from skycore.plugin import Equals, Key, Namespace, ProbeHost
+from skydive_probe_socketinfo.codec import DecodeError
+from skydive_probe_socketinfo.diag import CloseSocket, ListSocket
+from skydive_probe_socketinfo.inventory import Inventory, Listing
+
+_NEWS: Final = 256
+_NEWS_PAUSE: Final = 0.2
+"""At most so many closed sockets are taken in at once, and then none for so many seconds.
+
+What exceeds that, the kernel drops at no cost to us, and the next look shows it.
+"""
+
+_OWN: Final = ""
+
+
+@attrs.define(eq=False)
+class Place:
+    """A namespace that is looked at; ``key`` is the node that carries what is found there.
+
+    ``open_at`` and ``passing_at`` say when the node may next be told of sockets that came or went, and of those that
+    only changed between passing states (trio's clock); ``told`` is what it was told last.
+    """
+
+    key: Key
+    namespace: Namespace
+    lists: ListSocket
+    closes: CloseSocket
+    inventory: Inventory = attrs.field(factory=Inventory)
+    open_at: float = -math.inf
+    passing_at: float = -math.inf
+    told: Listing = attrs.field(factory=lambda: Listing([], 0))
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+
+
+class Places:
+    """Keeps one Place for each namespace, and hears of the sockets that are closed there.
+
+    ``unseen`` counts sockets that were closed before they had been seen, ``overruns`` how often the kernel dropped
+    such news, ``undecodable`` how often it could not be read.  ``unreachable`` says why a path cannot be entered.
+    """
+
+    def __init__(self, host: ProbeHost, nursery: trio.Nursery) -> None:
+        self._host = host
+        self._nursery = nursery
+        self._view = host.graph.view(Equals("Type", "netns"), ("Path",))
+        self._places = {_OWN: self._open(host.root, host.namespace)}
+        self._woken = trio.Event()
+        self.unreachable: dict[str, str] = {}
+        self.unseen = self.overruns = self.undecodable = 0
+
+    def close(self) -> None:
+        """End it, when the tasks of the nursery have ended."""
+        self._view.close()
+        for place in self._places.values():
+            place.lists.close()
+
+    def all(self) -> list[Place]:
+        """The places, that of the probe's own namespace first."""
+        return list(self._places.values())
+
+    def update(self) -> list[Place]:
+        """Look which namespaces there are now; returns the places that are no more.
+
+        Not while a place's sockets are being listed.
+        """
+        present = {**dict(self._view.all()), _OWN: {}}
+        left = [self._places.pop(id) for id in self._places.keys() - present]
+        for place in left:
+            place.scope.cancel()
+            place.lists.close()
+        self.unreachable = {}
+        for id in present.keys() - self._places.keys():
+            path = present[id].get("Path")
+            if not isinstance(path, str):
+                continue
+            try:
+                namespace = self._host.netns(path)
+                # The agent's own namespace is the host, whatever other names it has.
+                if namespace.key != self._host.namespace.key:
+                    self._places[id] = self._open(namespace.key, namespace)
+            except (OSError, ValueError) as error:
+                self.unreachable[path] = str(error)
+        return left
+
+    async def changed(self) -> None:
+        """Return when a socket that was known has been closed."""
+        await self._woken.wait()
+        self._woken = trio.Event()
+
+    def _open(self, key: Key, namespace: Namespace) -> Place:
+        with ExitStack() as stack:
+            lists = ListSocket(lambda call: self._host.in_netns(namespace.path, call))
+            stack.callback(lists.close)
+            closes = CloseSocket(lambda call: self._host.in_netns(namespace.path, call))
+            place = Place(key, namespace, lists, closes)
+            self._nursery.start_soon(self._listen, place, name=f"closed sockets of {namespace.path}")
+            stack.pop_all()
+        return place
+
+    async def _listen(self, place: Place) -> None:
+        """Take closed sockets out of the place's inventory."""
+        try:
+            with place.scope:
+                while True:
+                    await place.closes.wait()
+                    try:
+                        closed, lost = place.closes.read(_NEWS)
+                    except DecodeError:
+                        self.undecodable += 1
+                        continue
+                    self.overruns += lost
+                    self.unseen += place.inventory.close(closed)
+                    if place.inventory.changed:
+                        self._woken.set()
+                    await trio.sleep(_NEWS_PAUSE)
+        finally:
+            place.closes.close()
