@@ -131,8 +131,9 @@ class Uplink:
                 yield socket
             finally:
                 # No closing handshake: the analyzer has all it acknowledged, and gets the rest again.
-                nursery.cancel_scope.cancel()
+                # First this, as waiting in a cancelled scope would put Cancelled in the place of the reason.
                 await trio.aclose_forcefully(stream)
+                nursery.cancel_scope.cancel()
 
     async def _greet(self, socket: trio_websocket.WebSocketConnection) -> Welcome:
         graph = self._recorder.graph

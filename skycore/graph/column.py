@@ -1,8 +1,8 @@
 """One key of all elements of a kind: its values, and which elements have which value.
 
-A value is found by what a comparison looks at: a string as itself and, if it is numeric, as its number; a bool as itself
-and as 0 or 1; a list by each of its members.  The elements that pass a pattern, a comparison with a bound or a network are
-kept as a *set of a predicate*: made by testing each distinct value once, then corrected with every change.
+A value is found by what a comparison looks at: a string as itself and, if it is numeric, as its number; a bool as
+itself and as 0 or 1; a list by each of its members.  The elements that pass a pattern, a comparison with a bound or a
+network are kept as a *set of a predicate*: made by testing each distinct value once, then corrected with every change.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ _TRUE: Final = (True,)
 _FALSE: Final = (False,)
 _PREDICATES: Final = 32
 _AT_A_TIME: Final = 1024
+_PLAIN: Final = frozenset({str, int, float, bool})
 
 
 @final
@@ -51,7 +52,7 @@ class Column:
     def set(self, id: str, value: Any) -> None:
         """The element has this value now; MISSING: it does not have the key."""
         old = self.values.get(id, MISSING)
-        if old is value:
+        if old is value or (type(value) in _PLAIN and type(old) is type(value) and old == value):
             return
         if old is not MISSING:
             for member in _members(old):

@@ -22,7 +22,6 @@ from skycore.graph.projection import UNINDEXED, projection
 NODE_KEYS: Final = ("Name", "Type", "TID", "State", "MAC", "Manager")
 EDGE_KEYS: Final = ("RelationType",)
 
-_KIND_OF: Final[dict[bool, Kind]] = {True: "node", False: "edge"}
 _AT_A_TIME: Final = 256
 # Some 180 bytes an entry; with a million elements these are eight keys beside the common ones.
 _ENTRIES: Final = 8_000_000

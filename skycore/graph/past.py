@@ -2,12 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence, Set
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
+from operator import attrgetter
 from typing import Any, Final, final
 
 from skycore.filter import EVERYTHING, Filter, compile_filter
-from skycore.graph.element import Kind, Revision
+from skycore.graph.element import Kind, Revision, metadata_parts
 from skycore.graph.fields import field, fields
+from skycore.graph.view import Change, Difference
+
+_in_order = attrgetter("created_at", "id")
+
+
+def since_of(revision: Revision) -> int:
+    """From when on a revision was the current one (milliseconds since the epoch)."""
+    if revision.deleted_at is not None:
+        return revision.deleted_at
+    return max(revision.created_at, revision.updated_at)
+
+
+def between(life: Sequence[Revision], start: int, end: int, until: int | None = None) -> Iterator[Revision]:
+    """Those of an element's revisions, given lowest first, that were current at some moment of [start, end].
+
+    ``until`` is when the last one was superseded, if it was.
+    """
+    ends = [*map(since_of, life[1:]), until]
+    for revision, superseded in zip(life, ends, strict=True):
+        archived = revision.deleted_at if revision.deleted_at is not None else superseded
+        if since_of(revision) <= end and (archived is None or archived >= start):
+            yield revision
+
+
+def difference(before: Mapping[str, Revision], after: Mapping[str, Revision]) -> Difference:
+    """Compare two graphs, or the same part of both; tombstones count as absent."""
+    appeared: list[Revision] = []
+    vanished: list[Revision] = []
+    changed: list[Change] = []
+    for id in before.keys() | after.keys():
+        old, new = before.get(id), after.get(id)
+        if old is None or old.deleted_at is not None:
+            if new is not None and new.deleted_at is None:
+                appeared.append(new)
+        elif new is None or new.deleted_at is not None:
+            vanished.append(old)
+        elif old.metadata_json != new.metadata_json:
+            changed.append(Change(old, new, _changed_keys(old, new)))
+    return Difference(
+        tuple(sorted(appeared, key=_in_order)),
+        tuple(sorted(vanished, key=_in_order)),
+        tuple(sorted(changed, key=lambda change: _in_order(change.after))),
+    )
+
+
+def _changed_keys(old: Revision, new: Revision) -> tuple[str, ...]:
+    before, after = metadata_parts(old.metadata_json), metadata_parts(new.metadata_json)
+    return tuple(sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key)))
 
 
 @final
@@ -22,7 +71,7 @@ class PastView:
     frozen: Final = True
 
     def __init__(self, revisions: Iterable[Revision], stale: Set[tuple[str, str]] = frozenset()) -> None:
-        ordered = sorted(revisions, key=lambda revision: (revision.created_at, revision.id))
+        ordered = sorted(revisions, key=_in_order)
         nodes = {revision.id: revision for revision in ordered if revision.parent is None}
         edges = {revision.id: revision for revision in ordered if revision.parent in nodes and revision.child in nodes}
         self._elements: dict[Kind, dict[str, Revision]] = {"node": nodes, "edge": edges}

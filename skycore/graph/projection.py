@@ -26,9 +26,9 @@ def _beside_metadata(kind: Kind, key: str) -> bool:
 
 
 def projection(kind: Kind, keys: Sequence[str]) -> Callable[[Revision], list[Any]]:
-    """A function that gives the values of several keys of a revision (see skycore.graph.fields), ``@Stale`` not among them.
+    """A function that gives the values of several keys of a revision, MISSING for a key that is not there.
 
-    MISSING stands for a key that is not there.
+    Keys are those of skycore.graph.fields, except ``@Stale``.
     """
     outside = [key for key in keys if _beside_metadata(kind, key)]
     paths = {key: metadata_path(key) for key in keys if key not in outside}

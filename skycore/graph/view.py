@@ -8,12 +8,14 @@ reader does not give up control to the event loop.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, final
+
+import attrs
 
 from skycore.filter import MISSING, Filter
 from skycore.graph.element import Kind, Revision
 
-__all__ = ["MISSING", "GraphView", "HistoryReader"]
+__all__ = ["MISSING", "Change", "Difference", "Gap", "GraphView", "HistoryReader"]
 
 
 class GraphView(Protocol):
@@ -48,13 +50,76 @@ class GraphView(Protocol):
         ...
 
 
+@final
+@attrs.frozen
+class Change:
+    """An element that lived at both of two moments; ``keys`` are its top-level metadata keys that differ, sorted."""
+
+    before: Revision
+    after: Revision
+    keys: tuple[str, ...]
+
+
+@final
+@attrs.frozen
+class Difference:
+    """What is different between two moments; each list in the order of CreatedAt, then ID.
+
+    ``vanished`` holds the revisions at the first moment, ``appeared`` those at the second.
+    """
+
+    appeared: tuple[Revision, ...]
+    vanished: tuple[Revision, ...]
+    changed: tuple[Change, ...]
+
+
+@final
+@attrs.frozen
+class Gap:
+    """``lost`` revisions of ``origin``, made in [start_ms, end_ms], never reached the store (0: unknown how many)."""
+
+    origin: str
+    start_ms: int
+    end_ms: int
+    lost: int
+
+
 class HistoryReader(Protocol):
-    """A store that can tell the graph's past; asked in a worker thread, never on the event loop."""
+    """A store that can tell the graph's past; asked in a worker thread, never on the event loop.
+
+    Times are milliseconds since the epoch.
+    """
 
     def graph_at(self, at: int, duration: int = 0) -> GraphView:
-        """The graph as it was at ``at`` (milliseconds since the epoch).
+        """The graph as it was at ``at``: of each element the revision that was current then.
 
-        With ``duration`` (milliseconds) every revision that was current at some moment of
-        [at − duration, at] belongs to the view's ``get``-able elements; the newest one is what ``get`` returns.
+        An element deleted before ``at − duration`` is left out; one deleted in [at − duration, at] is there as
+        its tombstone.  For all revisions of a period ask ``revisions_between``.
         """
+        ...
+
+    def revisions_between(self, start: int, end: int, limit: int | None = None) -> list[Revision]:
+        """Every revision, of all elements, that was current at some moment of [start, end].
+
+        That is each that began (UpdatedAt, DeletedAt of a tombstone) at ``end`` or before, and was superseded or
+        deleted at ``start`` or after, or never.  Sorted by UpdatedAt, then ID, then number, tombstones by DeletedAt;
+        edges are there whether or not their ends are.  Raises StorageError when there are more than ``limit``.
+        """
+        ...
+
+    def diff(self, start: int, end: int) -> Difference:
+        """What appeared, vanished and changed from ``start`` to ``end`` (start ≤ end).
+
+        An element that was deleted and made again in between lives at both moments, so it has at most changed.
+        Elements whose metadata are the same at both moments are not named, nor is what came and went in between;
+        edges are named whether or not their ends are there.
+        """
+        ...
+
+    def revisions(self, id: str) -> list[Revision]:
+        """All revisions of one element, tombstones among them, lowest first; empty when it is not known."""
+        ...
+
+    def gaps(self, start: int, end: int) -> list[Gap]:
+        """The gaps that overlap [start, end], earliest first."""
         ...

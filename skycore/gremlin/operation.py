@@ -13,6 +13,7 @@ import attrs
 from skycore.errors import GremlinExecutionError
 from skycore.filter import EVERYTHING, All, Filter
 from skycore.graph import element
+from skycore.graph.snapshot import Snapshot
 from skycore.graph.view import GraphView
 
 Kind: TypeAlias = str
@@ -23,6 +24,12 @@ NODES: Final = "V"
 EDGES: Final = "E"
 VALUES: Final = "values"
 COUNT: Final = "count"
+PATHS: Final = "P"
+METRICS: Final = "M"
+SOCKETS: Final = "S"
+NEXT_HOPS: Final = "next hops"
+OBJECT: Final = "object"
+EXPLANATION: Final = "explanation"
 
 ELEMENT_KINDS: Final[dict[Kind, element.Kind]] = {NODES: "node", EDGES: "edge"}
 CHUNK: Final = 256
@@ -36,7 +43,10 @@ T = TypeVar("T")
 class Stream:
     """What flows between two operations.
 
-    ``items`` are the IDs of nodes or edges, values of JSON types, the one number of a count; a graph has none.
+    ``items`` are, by ``kind``: the IDs of nodes (``V``) or edges (``E``); values of JSON types (``values``); one number
+    (``count``) or other JSON value (``object``); paths as tuples of the IDs of their nodes (``P``); pairs of an ID and
+    a list of metrics or sockets (``M``, ``S``), or of an ID and an object (``next hops``).  A graph has none: it is the
+    execution's view.
     """
 
     kind: Kind
@@ -58,12 +68,27 @@ class Limits:
 
 @final
 class Execution:
-    """One run of a plan: its graph, and what the run may still use."""
+    """One run of a plan: its graph, and what the run may still use.
 
-    def __init__(self, view: GraphView, limits: Limits, deadline: float, query: str = "") -> None:
-        self.view = view
+    ``view`` is the graph that steps read: ``root``, or the last subgraph made.  ``named`` holds what ``As`` has kept.
+    ``span`` is the time that the query is about (start and end in milliseconds), None when it is the present.
+    ``offset`` is the place in the query of the step that runs.
+    """
+
+    def __init__(
+        self,
+        view: GraphView,
+        limits: Limits,
+        deadline: float,
+        query: str = "",
+        span: tuple[int, int] | None = None,
+    ) -> None:
+        self.root = self.view = view
         # A view that says so never changes, so that others may run between slices.
         self.frozen = bool(getattr(view, "frozen", False))
+        self.named: dict[str, Stream] = {}
+        self.span = span
+        self.offset = 0
         self._limits = limits
         self._deadline = deadline
         self._query = query
@@ -71,7 +96,7 @@ class Execution:
     def hold(self, count: int) -> None:
         """Say how many elements are being held; raises GremlinExecutionError when these are too many."""
         if count > self._limits.elements:
-            raise GremlinExecutionError(
+            raise self.error(
                 f"the query is too large: more than {self._limits.elements} elements in one step; "
                 "narrow it with Has, Dedup or Limit"
             )
@@ -79,15 +104,13 @@ class Execution:
     def check_time(self) -> None:
         """Raise GremlinExecutionError when the time is over."""
         if time.monotonic() > self._deadline:
-            raise self.too_slow()
+            raise self.error(
+                f"the query took longer than {self._limits.seconds:g} seconds; narrow it with Has, Dedup or Limit"
+            )
 
-    def too_slow(self) -> GremlinExecutionError:
-        return GremlinExecutionError(
-            f"the query took longer than {self._limits.seconds:g} seconds; narrow it with Has, Dedup or Limit"
-        )
-
-    def error(self, message: str, offset: int) -> GremlinExecutionError:
-        return GremlinExecutionError(message, self._query, offset)
+    def error(self, message: str, offset: int | None = None) -> GremlinExecutionError:
+        """The error to raise when the query cannot go on; it points at the step that runs, or at ``offset``."""
+        return GremlinExecutionError(message, self._query, self.offset if offset is None else offset)
 
 
 class Operation(ABC):
@@ -101,6 +124,27 @@ class Operation(ABC):
         """One operation that does the work of this one and the following, None when there is none."""
         return None
 
+    @property
+    def ignores_repetitions(self) -> bool:
+        """Whether it gives the same when later repetitions are left out of what it gets."""
+        return False
+
+    def without_repetitions(self) -> Operation | None:
+        """Called when what follows ignores repetitions: an operation that does, too, None when there is none.
+
+        It may give each element once, where the element first stood, instead of several times.
+        """
+        return None
+
+    @property
+    def ignores_order(self) -> bool:
+        """Whether it gives the same for what it gets in another order."""
+        return False
+
+    def in_any_order(self) -> Operation | None:
+        """Called when what follows ignores order: an operation that does, too, None when there is none."""
+        return None
+
 
 @final
 @attrs.frozen
@@ -112,8 +156,23 @@ class Narrow(Operation):
     stop: int | None = None
 
     def run(self, execution: Execution, stream: Stream) -> Work[Stream]:
-        items = yield from self.apply(execution, ELEMENT_KINDS[stream.kind], chunks(stream.items))
+        kind = ELEMENT_KINDS.get(stream.kind)
+        if kind is None:
+            # Only windows stand after other kinds.
+            return Stream(stream.kind, list(stream.items)[self.start : self.stop])
+        items = yield from self.apply(execution, kind, chunks(stream.items), len(stream.items))
         return Stream(stream.kind, items)
+
+    @property
+    def windowed(self) -> bool:
+        """Whether it counts, so that what it gives depends on order and repetitions."""
+        return self.start > 0 or self.stop is not None
+
+    def without_repetitions(self) -> Operation | None:
+        return None if self.windowed else self
+
+    def in_any_order(self) -> Operation | None:
+        return None if self.windowed else self
 
     def absorb(self, following: Operation) -> Operation | None:
         return self.then(following) if isinstance(following, Narrow) else None
@@ -129,12 +188,18 @@ class Narrow(Operation):
             stops.append(self.start + following.stop)
         return Narrow(self.filter, self.start + following.start, min(stops, default=None))
 
-    def apply(self, execution: Execution, kind: element.Kind, parts: Iterable[list[str]]) -> Work[list[str]]:
-        """Narrow IDs that come in parts; no more parts are asked for than are needed."""
+    def apply(
+        self, execution: Execution, kind: element.Kind, parts: Iterable[list[str]], expected: int
+    ) -> Work[list[str]]:
+        """Narrow IDs that come in parts; no more parts are asked for than are needed.
+
+        ``expected`` is about how many there are.
+        """
+        yield from prepare(execution.view, kind, self.filter, expected)
         kept: list[str] = []
         if self.stop is not None and self.start >= self.stop:
             return kept
-        for part in parts:
+        for part in parts if self.filter == EVERYTHING else _smaller(parts):
             kept += part if self.filter == EVERYTHING else execution.view.select(kind, self.filter, part)
             if self.stop is not None and len(kept) >= self.stop:
                 break
@@ -143,10 +208,41 @@ class Narrow(Operation):
         return kept[self.start : self.stop] if self.start or self.stop is not None else kept
 
 
+def _smaller(parts: Iterable[list[str]]) -> Iterator[list[str]]:
+    for part in parts:
+        if len(part) <= 4 * CHUNK:
+            yield part
+        else:
+            yield from chunks(part)
+
+
 def _both(first: Filter, second: Filter) -> Filter:
     # Flat, because a long chain of Has would else become a tree too deep to walk.
     parts = [part for filter in (first, second) for part in (filter.filters if isinstance(filter, All) else (filter,))]
     return parts[0] if len(parts) == 1 else All(tuple(parts))
+
+
+def prepare(view: GraphView, kind: element.Kind, filter: Filter, count: int) -> Work[None]:
+    """Let the view make indexes, if it does such things, before ``count`` elements are selected."""
+    if isinstance(view, Snapshot):
+        yield from view.prepare(kind, filter, count)
+
+
+def prepare_key(view: GraphView, kind: element.Kind, key: str, count: int) -> Work[None]:
+    """The same before the values of a key are asked for."""
+    if isinstance(view, Snapshot):
+        yield from view.prepare_key(kind, key, count)
+
+
+def column(execution: Execution, kind: element.Kind, key: str, ids: Collection[str]) -> Work[list[Any]]:
+    """The value of a key for each of the elements, MISSING where there is none."""
+    view = execution.view
+    yield from prepare_key(view, kind, key, len(ids))
+    found: list[Any] = []
+    for part in chunks(ids):
+        found += view.values(kind, key, part)
+        yield
+    return found
 
 
 def chunks(items: Iterable[T], size: int = CHUNK) -> Iterator[list[T]]:

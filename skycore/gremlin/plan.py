@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import final
 
 import attrs
@@ -13,33 +14,78 @@ from skycore.gremlin.operation import Operation
 from skycore.gremlin.registry import StepRegistry
 from skycore.gremlin.steps import core_registry
 from skycore.gremlin.steps.context import InThePast
+from skycore.gremlin.steps.explain import Explained
+from skycore.gremlin.syntax import write_step
 from skycore.gremlin.traversal import Traversal, check
 
 
 @final
 @attrs.frozen
+class Planned:
+    """One operation of a plan, and the steps of the query that it does: their text, and where the first one stands."""
+
+    operation: Operation
+    text: str
+    offset: int
+
+
+@final
+@attrs.frozen
 class Plan:
-    """What to do for a query: over which graph (``moment`` None: the live one), and the operations in their order."""
+    """What to do for a query: over which graph (``moment`` None: the live one), and the operations in their order.
+
+    ``explain``: the answer is how the query was answered.
+    """
 
     text: str
     moment: Moment | None
-    operations: tuple[Operation, ...]
+    planned: tuple[Planned, ...]
+    explain: bool = False
+
+    @property
+    def operations(self) -> tuple[Operation, ...]:
+        return tuple(one.operation for one in self.planned)
 
 
 def plan(traversal: Traversal) -> Plan:
-    """Fuse the operations of a traversal: ``V().Has(…)`` becomes one look-up, a limit stops the step before it."""
+    """Make a plan: two operations become one where that can do the work of both.
+
+    ``V().Has(…)`` becomes one look-up, a limit stops the step before it, ``Sort(…).Limit(n)`` keeps no more than n.
+    Where only the first of equal elements matters (``Dedup``), the moves before leave out repetitions, too; where
+    only the number matters (``Count``), nobody sorts.
+    """
     moment: Moment | None = None
-    operations: list[Operation] = []
+    explain = False
+    planned: list[Planned] = []
     for step in traversal.steps:
         if isinstance(step.operation, InThePast):
             moment = step.operation.moment
             continue
-        fused = operations[-1].absorb(step.operation) if operations else None
+        if isinstance(step.operation, Explained):
+            explain = True
+            continue
+        text = write_step(step.call.step)
+        fused = planned[-1].operation.absorb(step.operation) if planned else None
         if fused is None:
-            operations.append(step.operation)
+            planned.append(Planned(step.operation, text, step.call.step.offset))
         else:
-            operations[-1] = fused
-    return Plan(traversal.text, moment, tuple(operations))
+            planned[-1] = attrs.evolve(planned[-1], operation=fused, text=f"{planned[-1].text}.{text}")
+    _tell_back(planned, lambda one: one.ignores_repetitions, lambda one: one.without_repetitions())
+    _tell_back(planned, lambda one: one.ignores_order, lambda one: one.in_any_order())
+    return Plan(traversal.text, moment, tuple(planned), explain)
+
+
+def _tell_back(
+    planned: list[Planned], ignores: Callable[[Operation], bool], change: Callable[[Operation], Operation | None]
+) -> None:
+    """Tell each operation, from the last to the first, what those after it do not care about."""
+    wanted = False
+    for index in reversed(range(len(planned))):
+        one = planned[index]
+        changed = change(one.operation) if wanted else None
+        if changed is not None:
+            planned[index] = attrs.evolve(one, operation=changed)
+        wanted = changed is not None or ignores(one.operation)
 
 
 _LONGEST_KEPT = 4096

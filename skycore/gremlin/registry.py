@@ -139,6 +139,26 @@ class StepRegistry:
             self.names[name.upper()] = name
             self._by_name[name] = definition
 
+    def extend(self, definition: StepDefinition) -> None:
+        """Let a step that is there take more kinds, as another definition of the same name says.
+
+        Raises ValueError when there is no such step, or when it takes one of the kinds already.
+        """
+        known = self._by_name.get(definition.name)
+        if known is None:
+            raise ValueError(f"there is no step {definition.name} to extend")
+        taken = [kind for kind in definition.gives if kind in known.gives]
+        if taken:
+            raise ValueError(f"the step {definition.name} works on {', '.join(map(_describe, taken))} already")
+        extended = attrs.evolve(
+            known,
+            gives={**known.gives, **definition.gives},
+            compile=lambda call, kind: (definition if kind in definition.gives else known).compile(call, kind),
+        )
+        self._definitions[self._definitions.index(known)] = extended
+        for name in (known.name, *known.aliases):
+            self._by_name[name] = extended
+
     def __getitem__(self, name: str) -> StepDefinition:
         """The step with this name or alias, spelt as in ``names``."""
         return self._by_name[name]
@@ -148,8 +168,29 @@ class StepRegistry:
 
 
 # The names that Skydive's messages have for what stands in a stream.
-_TYPE_NAMES = {"graph": "", "V": "V", "E": "E", "values": "Value", "count": "Value"}
-_DESCRIPTIONS = {"graph": "the graph", "V": "nodes", "E": "edges", "values": "values", "count": "a number"}
+_TYPE_NAMES = {
+    "graph": "",
+    "V": "V",
+    "E": "E",
+    "P": "ShortestPath",
+    "M": "Metrics",
+    "S": "Sockets",
+    "next hops": "NextHops",
+    "values": "Value",
+    "count": "Value",
+    "object": "Value",
+}
+_DESCRIPTIONS = {
+    "graph": "the graph",
+    "V": "nodes",
+    "E": "edges",
+    "P": "paths",
+    "M": "metrics",
+    "S": "sockets",
+    "values": "values",
+    "count": "a number",
+    "object": "an object",
+}
 
 
 def _type_name(kind: Kind) -> str:

@@ -7,14 +7,14 @@ written long after the query ran.  Every JSON text ends with a newline.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, final
 
 import attrs
 import msgspec
 
 from skycore.graph.element import Revision
-from skycore.gremlin.operation import COUNT, GRAPH, VALUES, Kind, chunks
+from skycore.gremlin.operation import COUNT, GRAPH, OBJECT, PATHS, VALUES, Kind, chunks
 
 _encode = msgspec.json.Encoder().encode
 
@@ -86,6 +86,47 @@ class NumberResult(Result):
 
     value: int | float
     kind: Kind = COUNT
+
+    def json_chunks(self) -> Iterator[bytes]:
+        yield _encode(self.value) + b"\n"
+
+
+@final
+@attrs.frozen
+class PathsResult(Result):
+    """A list of paths, each a list of nodes; ``[]`` when there are none."""
+
+    paths: Sequence[Sequence[Revision]]
+    kind: Kind = attrs.field(default=PATHS, init=False)
+
+    def json_chunks(self) -> Iterator[bytes]:
+        texts = (b"[" + b",".join(node.json for node in path) + b"]" for path in self.paths)
+        return _framed(b"[", _joined(texts), b"]\n")
+
+
+@final
+@attrs.frozen
+class KeyedResult(Result):
+    """A list of one object that maps IDs to values; ``[]`` when there are none."""
+
+    values: Mapping[str, Any]
+    kind: Kind
+
+    def json_chunks(self) -> Iterator[bytes]:
+        if not self.values:
+            yield b"[]\n"
+            return
+        pairs = (_encode(id) + b":" + _encode(value) for id, value in self.values.items())
+        yield from _framed(b"[{", _joined(pairs), b"}]\n")
+
+
+@final
+@attrs.frozen
+class ObjectResult(Result):
+    """One bare JSON value."""
+
+    value: Any
+    kind: Kind = OBJECT
 
     def json_chunks(self) -> Iterator[bytes]:
         yield _encode(self.value) + b"\n"

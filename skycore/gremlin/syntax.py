@@ -113,7 +113,7 @@ def parse(text: str, names: Mapping[str, str]) -> Query:
 
 def write(query: Query) -> str:
     """The text of a tree; parsing it gives the same tree again."""
-    return "".join(["G", *(f".{_write_step(step)}" for step in query.steps)])
+    return "".join(["G", *(f".{write_step(step)}" for step in query.steps)])
 
 
 def write_parameter(parameter: Parameter) -> str:
@@ -135,7 +135,8 @@ def show(parameters: Iterable[Parameter]) -> str:
     return f"[{_cut(' '.join(texts), 200)}]"
 
 
-def _write_step(step: Step) -> str:
+def write_step(step: Step) -> str:
+    """The text of one step, without the dot before it."""
     return "G" if step.name == "G" else f"{step.name}({', '.join(map(write_parameter, step.arguments))})"
 
 

@@ -6,8 +6,8 @@ from typing import final
 
 import attrs
 
-from skycore.errors import GremlinExecutionError
-from skycore.gremlin.operation import GRAPH, Execution, Kind, Operation, Stream, Work
+from skycore.errors import GremlinExecutionError, GremlinSyntaxError
+from skycore.gremlin.operation import EXPLANATION, GRAPH, Execution, Kind, Operation, Stream, Work
 from skycore.gremlin.registry import Call, StepRegistry
 from skycore.gremlin.syntax import Query
 
@@ -40,6 +40,7 @@ class BackToGraph(Operation):
     """The step ``G`` inside a query."""
 
     def run(self, execution: Execution, stream: Stream) -> Work[Stream]:
+        execution.view = execution.root
         return Stream(GRAPH)
         yield
 
@@ -54,6 +55,8 @@ def check(query: Query, text: str, registry: StepRegistry) -> Traversal:
     kind: Kind = GRAPH
     for number, step in enumerate(query.steps):
         call = Call(step, text)
+        if kind == EXPLANATION:
+            raise GremlinSyntaxError("Explain must be the last step", text, query.steps[number - 1].offset)
         if step.name == "G":
             steps.append(TypedStep(call, BackToGraph(), kind, GRAPH))
             kind = GRAPH

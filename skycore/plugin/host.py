@@ -255,20 +255,6 @@ class PluginHost:
         self._children[loaded.name, namespace.key] = child
         return child
 
-    def _pin(self, namespace: Namespace) -> int | None:
-        """An open file of the namespace; None when its path means it no longer."""
-        try:
-            descriptor = os.open(namespace.path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return None
-        try:
-            if namespaces.describe(descriptor, namespace.path).key == namespace.key:
-                return descriptor
-        except OSError:
-            pass
-        os.close(descriptor)
-        return None
-
     def let_go(self, child: _Instance) -> None:
         """One holder less; the last one ends the sub-probe.
 
@@ -277,7 +263,10 @@ class PluginHost:
         child.holders -= 1
         if child.holders == 0 and not child.ending and not self._leaving:
             assert self._nursery is not None
+            assert child.supervisor is not None
             child.ending = True
+            # Cancelled before its handle is closed: what it raises from here on is no crash.
+            child.supervisor.cancel()
             if child.handle is not None:
                 child.handle.close()
             child.claimant.withdraw()
@@ -286,7 +275,6 @@ class PluginHost:
     async def _end_child(self, child: _Instance) -> None:
         """Stop a sub-probe that nobody holds; whoever holds it again meanwhile gets a new run, once it has stopped."""
         assert child.supervisor is not None
-        child.supervisor.cancel()
         if not await child.supervisor.stopped():
             return
         if child.report.state == "finished":

@@ -109,7 +109,8 @@ class Supervisor:
                 self._nursery = nursery
                 await nursery.start(run)
                 self._settled()
-                self.report.state = "running"
+                if not self._stopping:
+                    self.report.state = "running"
                 self.tried.set()
         except BaseException as error:
             self._nursery = None

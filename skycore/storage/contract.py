@@ -22,12 +22,14 @@ A store passes the tests of ``skycore.testing.storage.StorageConformance``.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import ClassVar, Protocol, TypeAlias, final
+from typing import Any, ClassVar, Protocol, TypeAlias, final
 
 import attrs
 
 from skycore.graph.element import Revision
-from skycore.graph.view import GraphView
+from skycore.graph.view import Difference, Gap, GraphView
+
+__all__ = ["Gap", "Mark", "Record", "RevisionRecord", "StaleInterval", "Store"]
 
 
 @final
@@ -49,17 +51,6 @@ class Mark:
     origin: str
     epoch: int
     seq: int
-
-
-@final
-@attrs.frozen
-class Gap:
-    """``lost`` revisions of ``origin``, made in [start_ms, end_ms], never reached the store (0: unknown how many)."""
-
-    origin: str
-    start_ms: int
-    end_ms: int
-    lost: int
 
 
 @final
@@ -110,6 +101,22 @@ class Store(Protocol):
         """What was committed before this call survives a power cut once this has returned; asked for each second."""
         ...
 
+    def maintain(self) -> bool:
+        """Do one bounded piece of what the store has to do besides: compaction, retention, giving space back.
+
+        Called again and again in a worker thread, also while ``commit`` runs in another, which it never delays by
+        more than some milliseconds.  Returns whether there was something to do, so that there may be more.  It
+        changes no answer, but for what retention removes.
+        """
+        ...
+
+    def status(self) -> dict[str, Any]:
+        """How the store is, for people: values of JSON types.  Answers also while the store is failing or closed.
+
+        All stores have ``Error`` (text, None when all is well) and ``Bytes``; what else is there has names as plain.
+        """
+        ...
+
     def current(self) -> Iterator[Revision]:
         """The last revision of each element that lives; for the analyzer's start.  Read it to its end soon."""
         ...
@@ -128,6 +135,24 @@ class Store(Protocol):
         Of each element the highest revision is taken whose UpdatedAt (DeletedAt for a tombstone) is not later
         than ``at``.  An element deleted before ``at − duration`` is left out; one deleted in
         [at − duration, at] is there as its tombstone.
+        """
+        ...
+
+    def revisions_between(self, start: int, end: int, limit: int | None = None) -> list[Revision]:
+        """Every revision, of all elements, that was current at some moment of [start, end].
+
+        That is each that began at ``end`` or before, and was superseded or deleted at ``start`` or after, or never.
+        Sorted by UpdatedAt, then ID, then number, tombstones by DeletedAt.  Edges are there whether or not their ends
+        are.  Raises StorageError when there are more than ``limit``.
+        """
+        ...
+
+    def diff(self, start: int, end: int) -> Difference:
+        """What appeared, vanished and changed from ``start`` to ``end`` (start ≤ end).
+
+        An element that was deleted and made again in between lives at both moments, so it has at most changed.
+        Elements whose metadata are the same at both moments are not named, nor is what came and went in between;
+        edges are named whether or not their ends are there.
         """
         ...
 

@@ -12,7 +12,6 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from functools import lru_cache
 from itertools import chain, islice
 from pathlib import Path
 from typing import ClassVar, final
@@ -21,10 +20,15 @@ import attrs
 import msgspec
 
 from skycore.errors import StorageError
-from skycore.graph.element import Revision, revision_from_json
-from skycore.graph.past import PastView
+from skycore.graph.element import Revision
+from skycore.graph.past import PastView, since_of
+from skycore.graph.view import Difference
+from skycore.storage import reading
 from skycore.storage.contract import Gap, Mark, Record, RevisionRecord, StaleInterval
+from skycore.storage.reading import FOR_EVER
+from skycore.storage.recent import RecentWindow
 from skycore.storage.schema import PAGE_BYTES, prepare
+from skycore.storage.upkeep import Counts, Retention, SteadyClock, Upkeep
 
 _FILE = "history.sqlite"
 _LOCK = "history.lock"
@@ -35,12 +39,6 @@ _WAL_BYTES = 4 * _CHECKPOINT_BYTES
 _IDLE_READERS = 4
 
 _encode_owners = msgspec.json.Encoder().encode
-_LAST_REVISIONS = """
-    SELECT log.json, log.owners
-    FROM (SELECT seq, deleted, max(revision) FROM life WHERE since <= ? GROUP BY id) AS last
-    JOIN revision_log AS log ON log.seq = last.seq
-    WHERE last.deleted IS NULL OR last.deleted >= ?
-"""
 _ROWS_A_STATEMENT = 64
 _INSERT_MARK = """
     INSERT INTO mark VALUES (?, ?, ?) ON CONFLICT (origin, epoch) DO UPDATE SET seq = max(seq, excluded.seq)
@@ -53,19 +51,9 @@ _INSERT_STALE = """
     INSERT INTO stale VALUES (?, ?, ?, ?)
     ON CONFLICT (origin, claimant, start) DO UPDATE SET "end" = coalesce(excluded."end", "end")
 """
-_FOR_EVER = (1 << 63) - 1
-
-
-@lru_cache(maxsize=4096)
-def _owners(text: str) -> tuple[str, ...]:
-    return tuple(msgspec.json.decode(text, type=list[str]))
-
-
-def _since(revision: Revision) -> int:
-    """From when on this revision was the current one."""
-    if revision.deleted_at is not None:
-        return revision.deleted_at
-    return max(revision.created_at, revision.updated_at)
+_COMPACTED = """
+    SELECT id, max(last) FROM span WHERE id IN (SELECT value FROM json_each(?)) GROUP BY id
+"""
 
 
 @attrs.frozen
@@ -88,7 +76,7 @@ class _Rows:
                     seq += 1
                     owners = _encode_owners(revision.owners).decode()
                     rows.log.append((seq, owners, revision.json))
-                    rows.life.append((revision.id, revision.revision, _since(revision), revision.deleted_at, seq))
+                    rows.life.append((revision.id, revision.revision, since_of(revision), revision.deleted_at, seq))
                 case Mark(origin, epoch, number):
                     rows.marks.append((origin, epoch, number))
                 case Gap(origin, start, end, lost):
@@ -319,7 +307,7 @@ class EmbeddedStore:
 
     def current(self) -> Iterator[Revision]:
         with self._reading() as reader:
-            yield from self._revisions(reader, _LAST_REVISIONS, (_FOR_EVER, _FOR_EVER))
+            yield from self._revisions(reader, _LAST_REVISIONS, (FOR_EVER, FOR_EVER))
 
     def marks(self) -> dict[tuple[str, int], int]:
         with self._reading() as reader:
@@ -367,4 +355,4 @@ class EmbeddedStore:
 
 def _within(time: int) -> int:
     """A moment as SQLite can hold it."""
-    return max(-_FOR_EVER, min(_FOR_EVER, time))
+    return max(-FOR_EVER, min(FOR_EVER, time))

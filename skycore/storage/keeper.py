@@ -149,7 +149,8 @@ class HistoryKeeper:
             # Else a death after this commit would leave a part of an entry, and the entry would come again.
             rest = self._cursor.read(position - end)
             changes, end, batch = [*changes, *rest.changes], rest.end, attrs.evolve(batch, lost=rest.lost)
-        records: list[Record] = [RevisionRecord(revision) for revision in changes]
+        revisions = [RevisionRecord(revision) for revision in changes]
+        records: list[Record] = []
         if batch.lost:
             self.gaps += 1
             records.append(Gap(self.graph.origin, self._oldest_unsaved, self.graph.clock(), batch.lost))
@@ -157,10 +158,18 @@ class HistoryKeeper:
             StaleInterval(change.origin, change.claimant, change.since, change.until)
             for change in self._stale_cursor.read().changes
         ]
+        beside: list[RevisionRecord] = []
         while self._extra and self._extra[0][0] <= end:
-            records.append(self._extra.popleft()[1])
+            record = self._extra.popleft()[1]
+            if isinstance(record, RevisionRecord):
+                beside.append(record)
+            else:
+                records.append(record)
         self._notify_moved()
-        return records
+        if beside:
+            # The store is owed the revisions of an element in ascending order.
+            revisions = sorted([*beside, *revisions], key=lambda record: record.revision.revision)
+        return [*revisions, *records]
 
     async def _sync_regularly(self) -> None:
         while True:

@@ -195,6 +195,7 @@ class AgentEnd:
 
     async def acknowledged(self) -> None:
         """Wait until the analyzer has all that was said so far."""
+        await until(lambda: self.recorder.written)
         await self.recorder.caught_up()
         written = self.recorder.written
         await until(lambda: self.spool.reader("analyzer").acknowledged >= (self.recorder.epoch, written))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import pairwise
@@ -32,7 +32,7 @@ from skycore.graph.element import Kind, Revision
 from skycore.graph.graph import Graph
 from skycore.graph.identity import edge_id
 from skycore.storage import keeper as keeper_module
-from skycore.storage.contract import Mark
+from skycore.storage.contract import Mark, Record, RevisionRecord
 from skycore.storage.embedded import EmbeddedStore
 from skycore.storage.keeper import HistoryKeeper
 
@@ -160,6 +160,7 @@ class LinkMachine(RuleBasedStateMachine):
         self.told: dict[Position, Changes] = {}
         self.states: dict[int, Content] = {}
         self.commit_limit = 3
+        self.committed: dict[str, int] = {}
         self._open()
 
     @initialize(limit=st.integers(1, 6))
@@ -178,6 +179,7 @@ class LinkMachine(RuleBasedStateMachine):
     def _open(self) -> None:
         self.store = EmbeddedStore(EmbeddedStore.Settings(str(self.folder)))
         self.store.open()
+        self._watch(self.store)
         self.graph = Graph(
             host="z", origin="analyzer.z", with_tids=False, floor=self.store.highest_revision(), clock=self.clock
         )
@@ -187,6 +189,20 @@ class LinkMachine(RuleBasedStateMachine):
         applied = {epoch: seq for (_, epoch), seq in self.store.marks().items()}
         self.origin = Origin(self.graph, AGENT, applied)
         self.origin.lost("start")
+
+    def _watch(self, store: EmbeddedStore) -> None:
+        """A store is owed the revisions of an element in ascending order."""
+        commit = store.commit
+
+        def watched(records: Sequence[Record]) -> None:
+            for record in records:
+                if isinstance(record, RevisionRecord):
+                    revision = record.revision
+                    assert revision.revision >= self.committed.get(revision.id, 0)
+                    self.committed[revision.id] = revision.revision
+            commit(records)
+
+        setattr(store, "commit", watched)  # noqa: B010
 
     @contextmanager
     def _limited(self) -> Iterator[None]:

@@ -242,7 +242,10 @@ def test_operations_are_fused() -> None:
     assert len(operations("G.V().Limit(5).Has('a', 1)")) == 2
     assert len(operations("G.V().Out().Has('a').Limit(1)")) == 2
     assert len(operations("G.V().Dedup().Limit(1)")) == 2
-    assert len(operations("G.V().Dedup().Has('a')")) == 3
+    assert len(operations("G.V().Dedup('a').Has('a')")) == 3
+    assert len(operations("G.V().Has('a').Count()")) == 1
+    assert len(operations("G.V().Limit(1).Count()")) == 2
+    assert len(operations("G.V().Sort('a').Limit(9).Range(1, 2)")) == 2
     assert operations("G.At(1)") == ()
 
 

@@ -223,11 +223,10 @@ WRONG: list[tuple[str, int, str]] = [
     ("G.At(NOW).At(NOW)", 10, "Error while executing the query: At must directly follow the first G"),
     ("G.V().V()", 6, "Error while executing the query"),
     ("G.Has('a')", 2, "Invalid step 'Has' on '*traversal.GraphTraversal'"),
-    ("G.E().Values('a')", 6, "Invalid step 'Values' on '*traversal.GraphTraversalE'"),
     ("G.E().Out()", 6, "Invalid step 'Out' on '*traversal.GraphTraversalE'"),
     ("G.V().InV()", 6, "Error while executing the query: InV works on edges, but stands after nodes"),
     ("G.V().Count().Limit(1)", 14, "Invalid step 'Limit' on '*traversal.GraphTraversalValue'"),
-    ("G.V().Values('a').Count()", 18, "Invalid step 'Count' on '*traversal.GraphTraversalValue'"),
+    ("G.V().Values('a').Out()", 18, "Invalid step 'Out' on '*traversal.GraphTraversalValue'"),
 ]
 
 

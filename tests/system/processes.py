@@ -36,6 +36,8 @@ class Process(Closing):
     ``address`` is where it listens, as it is reached from inside its host.
     """
 
+    program: tuple[str, ...] = (SKYCORE,)
+
     def __init__(
         self,
         host: FakeHost,
@@ -68,7 +70,15 @@ class Process(Closing):
     def spawn(self) -> Inside:
         """Start it, and do not wait for anything."""
         with self.log_file.open("ab") as log:
-            command = [SKYCORE, "run", "--role", self.role, "-c", str(self.folder / "skycore.yml"), *self._options]
+            command = [
+                *self.program,
+                "run",
+                "--role",
+                self.role,
+                "-c",
+                str(self.folder / "skycore.yml"),
+                *self._options,
+            ]
             self._inside = self.host.popen(*command, output=log)
         return self._inside
 

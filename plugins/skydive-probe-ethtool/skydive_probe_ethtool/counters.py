@@ -6,6 +6,7 @@ ETHTOOL_A_FEC_STAT_…).  Everything here blocks and runs in a worker thread.
 
 from __future__ import annotations
 
+import errno
 import struct
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
@@ -25,7 +26,7 @@ from skydive_probe_ethtool.aspects import (
 from skydive_probe_ethtool.genetlink import DecodeError, Family, attribute, attributes, body, nested, u32, unsigned
 from skydive_probe_ethtool.ioctl import Gone, Ioctl
 from skydive_probe_ethtool.reader import Reader
-from skydive_probe_ethtool.socket import RequestSocket
+from skydive_probe_ethtool.socket import NetlinkError, RequestSocket
 
 _STATS_HEADER: Final = 2
 _STATS_GROUPS: Final = 3
@@ -102,27 +103,29 @@ class Counters:
             attribute(_BITSET_SIZE, struct.pack("=I", len(GROUPS))),
             attribute(_BITSET_VALUE, struct.pack("=I", (1 << len(GROUPS)) - 1)),
         )
-        groups = requests.dump(family.id, ETHTOOL_MSG_STATS_GET, nested(_STATS_HEADER), wanted)
+        groups = _dump(requests, family, ETHTOOL_MSG_STATS_GET, nested(_STATS_HEADER), wanted)
         if groups and self._groups is None:
             reader = Reader(requests, ioctl, family)
             self._groups = {id: reader.names(stringset) for id, (_, stringset) in GROUPS.items()}
         with_stats = nested(ETHTOOL_A_HEADER, attribute(ETHTOOL_A_HEADER_FLAGS, struct.pack("=I", ETHTOOL_FLAG_STATS)))
         for payload in groups:
             _merge(found, group_counters, payload, self._groups or {})
-        for payload in requests.dump(family.id, PAUSE.get, with_stats):
+        for payload in _dump(requests, family, PAUSE.get, with_stats):
             _merge(found, nested_counters, payload, _PAUSE_STATS, "Pause", PAUSE_COUNTERS)
-        for payload in requests.dump(family.id, FEC.get, with_stats):
+        for payload in _dump(requests, family, FEC.get, with_stats):
             _merge(found, nested_counters, payload, _FEC_STATS, "Fec", FEC_COUNTERS)
 
 
 def group_counters(payload: bytes, names: Mapping[int, tuple[str, ...]]) -> tuple[int, dict[str, Any]]:
     """(ifindex, counters by group) of the answer to ETHTOOL_MSG_STATS_GET."""
-    index, found = 0, {}
+    index = 0
+    found: dict[str, dict[str, int]] = {}
     for type, value in body(payload):
         if type == _STATS_HEADER:
             index = device(value)[0]
         elif type == _STATS_GROUP:
-            id, counted = -1, {}
+            id = -1
+            counted: dict[int, bytes] = {}
             for kind, part in attributes(value):
                 if kind == _GROUP_ID:
                     id = u32(part)
@@ -139,7 +142,8 @@ def nested_counters(
     payload: bytes, attribute_type: int, key: str, names: Mapping[int, str]
 ) -> tuple[int, dict[str, Any]]:
     """(ifindex, counters) of an answer that holds counters in one of its attributes."""
-    index, counted = 0, {}
+    index = 0
+    counted: dict[str, int] = {}
     for type, value in body(payload):
         if type == ETHTOOL_A_HEADER:
             index = device(value)[0]
@@ -159,3 +163,13 @@ def _merge(found: dict[int, dict[str, Any]], decode: Any, *arguments: Any) -> No
         return
     if index in found:
         found[index].update(counted)
+
+
+def _dump(requests: RequestSocket, family: Family, command: int, *parts: bytes) -> list[bytes]:
+    """The answers about all interfaces; none when a driver fails, as the next sample may be better."""
+    try:
+        return requests.dump(family.id, command, *parts)
+    except NetlinkError as error:
+        if error.errno == errno.ETIMEDOUT:
+            raise
+        return []

@@ -6,6 +6,7 @@ import math
 import os
 import socket
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, Final
 
 import attrs
@@ -100,6 +101,7 @@ class Follower:
             if began >= sample_due:
                 await self._sample()
                 sample_due = began + self._sampling
+            self._show_status()
             await trio.sleep(max(_LEAST_PAUSE, _SHARE * (trio.current_time() - began)))
 
     # ------------------------------------------------------------------ hearing
@@ -129,6 +131,7 @@ class Follower:
             self._died.add(event.index)
             if self._known.pop(event.index, None) is not None:
                 self._host.graph.drop(self._key(event.index))
+                self._wake.set()
             return
         flags = event.flags & _LINK_FLAGS
         known = self._known.get(event.index)
@@ -163,22 +166,31 @@ class Follower:
             for index in gone:
                 self._host.graph.drop(self._key(index))
             self._say(changed)
-        self._show_status()
 
     async def _read(self, wanted: Wanted) -> tuple[set[int], set[int]]:
         """Ask what is wanted; returns the interfaces that changed and those that went."""
         self._died.clear()
-        present = self._host.in_netns(self._host.namespace.path, _present) if self._family is None else ()
+        present = self._present() if self._family is None else []
         buses = {index: known.driver.bus for index, known in self._known.items() if known.driver}
 
-        def work(requests: RequestSocket, ioctl: Ioctl, family: Family | None) -> tuple[Readings, dict[int, Any]]:
-            readings = Reader(requests, ioctl, family).read(wanted, present)
+        def work(
+            wanted: Wanted, one_by_one: bool, requests: RequestSocket, ioctl: Ioctl, family: Family | None
+        ) -> tuple[Readings, dict[int, Any]]:
+            readings = Reader(requests, ioctl, family).read(wanted, present, one_by_one=one_by_one)
             return readings, _pci(readings, buses)
 
-        readings, pci = await self._in_thread(work)
+        readings, pci = await self._in_thread(partial(work, wanted, False))
+        if readings.broken:
+            everything = {index: EVERY for index, _ in self._present()} if wanted == "all" else wanted
+            readings, pci = await self._in_thread(partial(work, everything, True))
+            if wanted == "all":
+                readings = attrs.evolve(readings, complete=True)
         self._readings += 1
         self._undecodable += readings.undecodable
         return self._merge(readings, pci)
+
+    def _present(self) -> list[tuple[int, bytes]]:
+        return self._host.in_netns(self._host.namespace.path, _interfaces)
 
     def _merge(self, readings: Readings, pci: dict[int, Any]) -> tuple[set[int], set[int]]:
         changed: set[int] = set()
@@ -267,12 +279,12 @@ def _read_names(requests: RequestSocket, ioctl: Ioctl, family: Family | None) ->
 
 
 def _pci(readings: Readings, buses: dict[int, str]) -> dict[int, Any]:
-    """Keys of PCI functions by ifindex: of all, when one was read, as a new virtual function changes its physical one."""
+    """Keys of PCI functions by ifindex; of all when one was read, as a virtual function changes its physical one."""
     read = {index: reading.driver.bus for index, reading in readings.interfaces.items() if reading.driver}
     if not any(pci_facts(bus) for bus in read.values()):
-        return dict.fromkeys(read, {})
+        return {index: {} for index in read}
     return {index: pci_facts(bus) for index, bus in {**buses, **read}.items()}
 
 
-def _present() -> list[tuple[int, bytes]]:
+def _interfaces() -> list[tuple[int, bytes]]:
     return [(index, os.fsencode(name)) for index, name in socket.if_nameindex()]

@@ -18,7 +18,7 @@ from typing import Any, Final, Self
 
 import attrs
 
-from skydive_probe_ethtool.aspects import Aspect
+from skydive_probe_ethtool.aspects import PAUSE, Aspect
 from skydive_probe_ethtool.genetlink import DecodeError, attribute, text
 
 SIOCETHTOOL: Final = 0x8946
@@ -45,9 +45,10 @@ _BITSET_SIZE, _BITSET_VALUE, _BITSET_MASK = 2, 4, 5
 _FEC_OF_LINK_MODE: Final = ((1 << 1, 49), (1 << 2, 49), (1 << 3, 50), (1 << 4, 51), (1 << 5, 74))
 """ETHTOOL_FEC_… (none, off, RS, BaseR, LLRS) and the bit of the link mode that netlink uses for it."""
 _FEC_AUTO: Final = 1 << 1
+_BOUNDED: Final = frozenset({"rings", "channels"})
 
 
-class Gone(Exception):  # noqa: N818 - no error: interfaces do go
+class Gone(Exception):
     """There is no interface of this name (any more)."""
 
 
@@ -85,7 +86,7 @@ class Ioctl:
         self._arena.close()
 
     def call(self, name: bytes, request: bytes, size: int) -> bytes | None:
-        """The first ``size`` bytes of the answer; None when the interface does not offer this.  Raises Gone, OSError."""
+        """The first ``size`` bytes of the answer; None when this is not offered.  Raises Gone, OSError."""
         size = max(size, len(request))
         self._arena[:size] = request + bytes(size - len(request))
         try:
@@ -209,14 +210,17 @@ def counters(answer: bytes) -> tuple[int, ...]:
 
 
 def plain_attributes(aspect: Aspect, answer: bytes) -> dict[int, bytes]:
-    """A struct of 32-bit numbers in the order of the aspect's attributes, without the zeros that say nothing."""
+    """A struct of 32-bit numbers in the order of the aspect's attributes, without the zeros that say nothing.
+
+    Rings and channels have four bounds and then four sizes; a size counts when its bound is not zero.
+    """
+    numbers = dict(enumerate(struct.unpack_from(f"={max(len(answer) - 4, 0) // 4}I", answer, min(4, len(answer))), 2))
     found = {}
-    for place in range((len(answer) - 4) // 4):
-        raw = answer[4 + 4 * place : 8 + 4 * place]
-        number = struct.unpack("=I", raw)[0]
-        field = next((field for field in aspect.fields if field.attribute == 2 + place), None)
-        if field is not None and (number or aspect.name == "pause"):
-            found[field.attribute] = bytes([number & 0xFF]) if field.size == 1 else raw
+    for field in aspect.fields:
+        number = numbers.get(field.attribute, 0)
+        bound = numbers.get(field.attribute - 4, 0) if aspect.name in _BOUNDED and 6 <= field.attribute < 10 else 0
+        if field.attribute in numbers and (number or bound or aspect is PAUSE):
+            found[field.attribute] = bytes([number & 0xFF]) if field.size == 1 else struct.pack("=I", number)
     return found
 
 

@@ -24,7 +24,7 @@ class Key:
     source: str
 
 
-def keys() -> list[Key]:
+def all_keys() -> list[Key]:
     """All keys, in the order of the document."""
     drvinfo = "ETHTOOL_GDRVINFO"
     found = [
@@ -90,7 +90,7 @@ def keys() -> list[Key]:
 
 def table() -> str:
     """The keys as the rows of a Markdown table."""
-    return "\n".join(f"| `{key.path}` | {key.unit} | {key.source} |" for key in keys())
+    return "\n".join(f"| `{key.path}` | {key.unit} | {key.source} |" for key in all_keys())
 
 
 def _message(aspect: str) -> str:

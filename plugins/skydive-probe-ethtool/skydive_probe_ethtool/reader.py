@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import struct
+import sys
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final, Literal, TypeAlias
 
@@ -59,11 +60,15 @@ class Reading:
 
 @attrs.frozen
 class Readings:
-    """``complete``: ``interfaces`` are all that there are.  ``gone``: asked for, and no longer there."""
+    """``complete``: ``interfaces`` are all that there are.  ``gone``: asked for, and no longer there.
+
+    ``broken``: a driver failed and hid others; the interfaces are to be asked one by one.
+    """
 
     interfaces: dict[int, Reading]
     gone: frozenset[int]
     complete: bool
+    broken: bool
     undecodable: int
 
 
@@ -78,10 +83,14 @@ class Reader:
         self._ioctl = ioctl
         self._family = family
         self._undecodable = 0
+        self._broken = False
+        self._dump_from = DUMP_FROM
 
-    def read(self, wanted: Wanted, present: Iterable[tuple[int, bytes]] = ()) -> Readings:
+    def read(self, wanted: Wanted, present: Iterable[tuple[int, bytes]] = (), *, one_by_one: bool = False) -> Readings:
         """Ask what is wanted.  Raises OSError."""
         self._undecodable = 0
+        self._broken = False
+        self._dump_from = sys.maxsize if one_by_one else DUMP_FROM
         readings: dict[int, Reading] = {}
         gone: set[int] = set()
         if self._family is None:
@@ -97,7 +106,7 @@ class Reader:
                     pass
             if TRANSCEIVER in what:
                 reading.transceiver = self.module(reading.index)[0]
-        return Readings(readings, frozenset(gone), wanted == "all", self._undecodable)
+        return Readings(readings, frozenset(gone), wanted == "all", self._broken, self._undecodable)
 
     def names(self, stringset: int) -> tuple[str, ...]:
         """Names of a set that is the same for all interfaces (features, link modes)."""
@@ -121,7 +130,7 @@ class Reader:
                 answers = self._dump(aspect)
             else:
                 asked = [index for index, names in wanted.items() if aspect.name in names and index not in gone]
-                if len(asked) < DUMP_FROM:
+                if len(asked) < self._dump_from:
                     answers = [found for index in asked if (found := self._get(aspect, index, gone)) is not None]
                 else:
                     answers = [found for found in self._dump(aspect) if found.index in wanted]
@@ -136,7 +145,13 @@ class Reader:
 
     def _dump(self, aspect: Aspect) -> list[Answer]:
         assert self._family is not None
-        payloads = self._requests.dump(self._family.id, aspect.get, _header(aspect))
+        try:
+            payloads = self._requests.dump(self._family.id, aspect.get, _header(aspect))
+        except NetlinkError as error:
+            if error.errno == errno.ETIMEDOUT:
+                raise
+            self._broken = True
+            return []
         return [found for payload in payloads if (found := self._answer(aspect, payload)) is not None]
 
     def _get(self, aspect: Aspect, index: int, gone: set[int]) -> Answer | None:

@@ -19,16 +19,17 @@ import trio
 from skydive_probe_ethtool import genetlink
 from skydive_probe_ethtool.genetlink import Family, Frame
 
-# linux/netlink.h
+# linux/netlink.h, asm-generic/socket.h
 NETLINK_ROUTE: Final = 0
 NETLINK_GENERIC: Final = 16
 NLM_F_MULTI: Final = 0x02
 SOL_NETLINK: Final = 270
+SO_RCVBUFFORCE: Final = 33
 NETLINK_ADD_MEMBERSHIP: Final = 1
 RTNLGRP_LINK: Final = 1
 
 _READ_SIZE: Final = 64 << 10  # the kernel makes no larger part of a dump than 32 KiB
-_RECEIVE_BUFFER: Final = 1 << 20
+_RECEIVE_BUFFER: Final = 4 << 20
 _ANSWER_SECONDS: Final = 3.0
 _NOT_OFFERED: Final = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.EPERM, errno.ENOENT})
 
@@ -44,7 +45,11 @@ class _Socket:
     def __init__(self, enter: Enter, protocol: int) -> None:
         self._socket = enter(lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol))
         try:
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+            try:
+                self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, _RECEIVE_BUFFER)
+            except PermissionError:
+                # Without CAP_NET_ADMIN the system's bound holds (net.core.rmem_max).
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
             self._socket.bind((0, 0))
         except BaseException:
             self._socket.close()
@@ -87,10 +92,14 @@ class EventSocket(_Socket):
         await trio.lowlevel.wait_readable(self._socket)
 
     def read(self, limit: int = 256) -> Events:
-        """Take what is waiting, at most ``limit`` buffers; never waits."""
+        """Take what is waiting, at most ``limit`` buffers; never waits.
+
+        After a loss all that waits is taken: the kernel adds nothing more until the socket is empty, so only what is
+        asked after that is whole.
+        """
         buffers: list[bytes] = []
         lost = False
-        for _ in range(limit):
+        while lost or len(buffers) < limit:
             try:
                 buffer, sender = self._socket.recvfrom(_READ_SIZE, socket.MSG_DONTWAIT)
             except BlockingIOError:
@@ -122,14 +131,20 @@ class RequestSocket(_Socket):
         return genetlink.family(answers[0])
 
     def get(self, family: int, command: int, *parts: bytes) -> bytes | None:
-        """The payload of the answer; None when it is not offered.  Raises NetlinkError (ENODEV: no such interface)."""
+        """The payload of the answer; None when it is not offered, or the driver could not tell.
+
+        Raises NetlinkError: ENODEV when there is no such interface, ETIMEDOUT when the kernel is silent.
+        """
         answers, error = self._ask(lambda sequence: genetlink.request(family, command, sequence, *parts))
-        if error not in _NOT_OFFERED:
+        if error == errno.ENODEV:
             _raise_for(error)
         return answers[0] if answers else None
 
     def dump(self, family: int, command: int, *parts: bytes) -> list[bytes]:
-        """The payloads of the answers about all interfaces; none when it is not offered.  Raises NetlinkError."""
+        """The payloads of the answers about all interfaces; none when it is not offered.
+
+        Raises NetlinkError.  One driver that fails ends the kernel's answer, and hides the interfaces behind it.
+        """
         answers, error = self._ask(lambda sequence: genetlink.request(family, command, sequence, *parts, dump=True))
         if error not in _NOT_OFFERED:
             _raise_for(error)

@@ -149,9 +149,9 @@ def hexadecimal(payload: bytes, start: int, end: int) -> str:
 
 
 def mac(payload: bytes, start: int, end: int) -> str:
-    """``02:00:00:00:00:01``; "" when all bytes are zero."""
+    """``02:00:00:00:00:01``; "" for what is none: all bytes are zero, or it is an IP address, as L3 tunnels have."""
     value = payload[start:end]
-    return value.hex(":") if any(value) else ""
+    return value.hex(":") if any(value) and len(value) not in {4, 16} else ""
 
 
 def ip(payload: bytes, start: int, end: int) -> str:

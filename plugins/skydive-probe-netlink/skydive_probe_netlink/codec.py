@@ -25,7 +25,7 @@ from skydive_probe_netlink.attributes import (
     read_attributes,
     unpack,
 )
-from skydive_probe_netlink.linkdata import COMMON, read_linkinfo
+from skydive_probe_netlink.linkdata import COMMON, read_bridge_port, read_linkinfo
 
 # linux/netlink.h
 NLM_F_REQUEST: Final = 0x01
@@ -61,6 +61,7 @@ IFLA_IFNAME: Final = 3
 IFLA_MTU: Final = 4
 IFLA_LINK: Final = 5
 IFLA_MASTER: Final = 10
+IFLA_PROTINFO: Final = 12
 IFLA_OPERSTATE: Final = 16
 IFLA_LINKINFO: Final = 18
 IFLA_STATS64: Final = 23
@@ -246,13 +247,14 @@ _CORE_ATTRIBUTES: Table = {
     IFLA_MTU: ("mtu", a.u32),
     IFLA_LINK: ("lower", a.u32),
     IFLA_MASTER: ("master", a.u32),
+    IFLA_PROTINFO: ("port", read_bridge_port),
     IFLA_OPERSTATE: ("operstate", a.u8),
     IFLA_LINKINFO: ("info", read_linkinfo),
     IFLA_LINK_NETNSID: ("lower_nsid", _nsid),
     IFLA_NEW_NETNSID: ("new_nsid", _nsid),
     IFLA_NEW_IFINDEX: ("new_index", a.u32),
 }
-_LINK_FIELDS: Final = frozenset(name for name, _ in _CORE_ATTRIBUTES.values()) - {"info"} | {"counters"}
+_LINK_FIELDS: Final = frozenset(name for name, _ in _CORE_ATTRIBUTES.values()) - {"info", "port"} | {"counters"}
 _LINK_ATTRIBUTES: Table = {**COMMON.table, **_CORE_ATTRIBUTES}
 _LINK_AND_COUNTERS: Table = {**_LINK_ATTRIBUTES, IFLA_STATS64: ("counters", _counters)}
 _ADDRESS_ATTRIBUTES: Table = {IFA_ADDRESS: ("address", a.raw), IFA_LOCAL: ("local", a.raw), IFA_FLAGS: ("flags", a.u32)}
@@ -266,8 +268,10 @@ def _read_link(frame: Frame, table: Table) -> Link:
     found = read_attributes(table, payload, _LINK.size, len(payload))
     core = {name: found.pop(name) for name in _LINK_FIELDS & found.keys()}
     kind, more = found.pop("info", ("", {}))
+    port = found.pop("port", {})
     details = COMMON.tidy(found)
     details.update(more)
+    details.update(port)
     return Link(frame.type == RTM_DELLINK, family, arphrd, index, flags, kind=kind, details=details, **core)
 
 

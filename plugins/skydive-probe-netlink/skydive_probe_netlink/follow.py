@@ -16,8 +16,11 @@ from skydive_probe_netlink.attributes import DecodeError
 from skydive_probe_netlink.metrics import Sampler
 from skydive_probe_netlink.model import Interfaces
 from skydive_probe_netlink.peers import PeerNamespaces, names_peer
+from skydive_probe_netlink.programs import Programs
 from skydive_probe_netlink.publish import Publisher
 from skydive_probe_netlink.socket import Dump, EventSocket, RequestSocket
+from skydive_probe_netlink.sources import Sources
+from skydive_probe_netlink.tables import OF_LINKS, Tables
 
 GROUPS: Final = (codec.RTNLGRP_LINK, codec.RTNLGRP_IPV4_IFADDR, codec.RTNLGRP_IPV6_IFADDR, codec.RTNLGRP_NSID)
 """What the event socket must hear."""
@@ -29,6 +32,8 @@ _INVENTORY_PAUSE: Final = 0.05
 _INVENTORY_RETRY: Final = 2.0
 """Seconds until the next inventory when each try of the last one was interrupted."""
 
+_PACE: Final = 0.01
+"""Seconds between two readings of the event socket; the kernel keeps what comes meanwhile."""
 _HALF_VETH_PAUSE: Final = 0.1
 """Seconds after which a veth announced without its peer is read again."""
 _PEER_SEARCH_PAUSE: Final = 0.1
@@ -40,11 +45,18 @@ _VIEW_SECONDS: Final = 30.0
 class Follower:
     """Keeps the graph in step with one namespace.
 
-    ``interval`` is the number of seconds between two samples of the counters, infinite for none.
+    ``interval`` is the number of seconds between two samples of the counters, infinite for none; ``hints`` hears the
+    groups of ``tables``.
     """
 
     def __init__(
-        self, host: ProbeHost, interval: float, events: EventSocket, requests: RequestSocket, view: NodeView
+        self,
+        host: ProbeHost,
+        interval: float,
+        events: EventSocket,
+        hints: EventSocket,
+        requests: RequestSocket,
+        view: NodeView,
     ) -> None:
         self._host = host
         self._interval = interval
@@ -54,7 +66,13 @@ class Follower:
         self._interfaces = Interfaces()
         self._sampler = Sampler()
         self._peers = PeerNamespaces(host, requests, view)
-        self._publisher = Publisher(host, self._interfaces, self._sampler, self._peers, requests.fileno())
+        self._tables = Tables(hints, requests, self._say_tables)
+        programs = Programs()
+        self._sources = Sources(host, self._interfaces, self._peers, requests, self._tables, programs)
+        self._tables.prepare = self._sources.prepare
+        self._publisher = Publisher(
+            host, self._interfaces, self._sampler, self._peers, self._tables, programs, requests.fileno()
+        )
         self._peers_wanted = trio.Event()
         self._refresh_wanted = trio.Event()
         self._inventory_due = math.inf
@@ -64,12 +82,16 @@ class Follower:
 
     async def run(self, task_status: trio.TaskStatus[None]) -> None:
         """Call ``started`` when the first inventory is in the graph, and go on until cancelled."""
-        await self._take_inventory()
-        task_status.started()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._refresh_regularly)
-            nursery.start_soon(self._search_peers)
-            await self._follow()
+        try:
+            await self._take_inventory()
+            task_status.started()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._refresh_regularly)
+                nursery.start_soon(self._search_peers)
+                nursery.start_soon(self._tables.run)
+                await self._follow()
+        finally:
+            self._sources.close()
 
     async def _follow(self) -> None:
         while True:
@@ -78,6 +100,8 @@ class Follower:
             complete = self._take_events()
             if complete and trio.current_time() < self._inventory_due:
                 self._say()
+                # What comes in a burst is said together.
+                await trio.sleep(_PACE)
             else:
                 await self._take_inventory()
 
@@ -92,6 +116,8 @@ class Follower:
                 self._renumber(body)
             else:
                 self._interfaces.apply(body)
+        if events.buffers:
+            self._tables.touch(OF_LINKS)
         self._overruns += not complete
         return complete
 
@@ -101,6 +127,7 @@ class Follower:
             self._peers_wanted.set()
         elif body.nsid is not None:
             self._peers.forget(body.nsid)
+            self._sources.forget(body.nsid)
             self._interfaces.mark(self._interfaces.over({body.nsid}))
 
     async def _take_inventory(self) -> None:
@@ -124,6 +151,8 @@ class Follower:
         )
         self._sample(links)
         await self._peers.search()
+        self._interfaces.mark(await self._tables.load_all())
+        self._interfaces.mark(self._sources.find_programs())
         self._inventories += 1
         if complete:
             dirty = self._interfaces.take_dirty()
@@ -167,6 +196,8 @@ class Follower:
             self._interfaces.refresh((body for body in links if isinstance(body, codec.Link)), since)
             if sampling:
                 self._interfaces.mark(self._sample(links))
+                self._interfaces.mark(self._sources.find_programs())
+                self._tables.touch()
             self._say()
 
     def _sample(self, bodies: Iterable[codec.Body]) -> set[int]:
@@ -190,13 +221,18 @@ class Follower:
             else:
                 with trio.move_on_after(_VIEW_SECONDS):
                     await self._peers_wanted.wait()
-                self._peers.keep_up()
+                self._interfaces.mark(self._interfaces.over(self._peers.named_anew()))
+                self._say()
 
     def _unknown_numbers(self) -> bool:
         return any(map(self._lacks_peer, self._interfaces.links.values()))
 
     def _lacks_peer(self, link: codec.Link) -> bool:
         return link.lower_nsid is not None and names_peer(link) and self._peers.get(link.lower_nsid) is None
+
+    def _say_tables(self, changed: set[int]) -> None:
+        self._interfaces.mark(changed)
+        self._say()
 
     def _say(self) -> None:
         dirty = self._interfaces.take_dirty()

@@ -124,6 +124,14 @@ _INFO: Final[a.Table] = {
 """IFLA_INFO_…"""
 
 
+def read_bridge_port(payload: bytes, start: int, end: int) -> dict[str, Any]:
+    """IFLA_PROTINFO as bridges send it about a port; nothing when it is of another form, as other families send it."""
+    try:
+        return kinds.BRIDGE_PORT.decode(payload, start, end)
+    except DecodeError:
+        return {}
+
+
 def read_linkinfo(payload: bytes, start: int, end: int) -> tuple[str, dict[str, Any]]:
     """IFLA_LINKINFO: the kind, and the metadata that follows from it and from the master's kind.
 

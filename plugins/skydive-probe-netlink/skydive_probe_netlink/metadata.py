@@ -9,8 +9,26 @@ from typing import Any, Final
 from skydive_probe_netlink.attributes import AF_INET, AF_INET6
 from skydive_probe_netlink.codec import Address, Link
 
-KINDS_OVER_LOWER: Final = frozenset({"vlan", "macvlan", "macvtap", "ipvlan", "ipvtap"})
+KINDS_OVER_LOWER: Final = frozenset(
+    {
+        "dsa",
+        "ipoib",
+        "ipvlan",
+        "ipvtap",
+        "lowpan",
+        "macsec",
+        "macvlan",
+        "macvtap",
+        "rmnet",
+        "virt_wifi",
+        "vlan",
+        "xfrm",
+    }
+)
 """Kinds (IFLA_INFO_KIND) whose IFLA_LINK is the device that carries their frames."""
+
+PAIRS: Final = frozenset({"netkit", "veth", "vxcan"})
+"""Kinds whose IFLA_LINK is the other end of a pair."""
 
 # linux/if.h, enum net_device_flags
 _FLAGS: Final = ((0x1, "UP"), (0x2, "BROADCAST"), (0x8, "LOOPBACK"), (0x10, "POINTTOPOINT"), (0x1000, "MULTICAST"))
@@ -106,8 +124,11 @@ def cidr(address: Address) -> str:
     return f"{socket.inet_ntop(family, address.local)}/{address.prefix_length}"
 
 
-def interface_metadata(link: Link, addresses: Iterable[Address], driver: str) -> dict[str, Any]:
-    """Metadata of an interface's node, without what is measured (``Metric``)."""
+def interface_metadata(link: Link, addresses: Iterable[Address], driver: str, peer_name: str = "") -> dict[str, Any]:
+    """Metadata of an interface's node, without what is measured (``Metric``) and what tables hold (``tables``).
+
+    ``peer_name`` is the name of the node of the namespace behind ``link.lower_nsid``, "" for none.
+    """
     metadata: dict[str, Any] = {
         "Name": text(link.name),
         "Type": link_type(link),
@@ -120,16 +141,19 @@ def interface_metadata(link: Link, addresses: Iterable[Address], driver: str) ->
     metadata.update(link.details)
     if link.mtu:
         metadata["MTU"] = link.mtu
-    if any(link.address):
+    # The address of an L3 tunnel is an IP address, which is in ``Tunnel``.
+    if any(link.address) and len(link.address) not in {4, 16}:
         metadata["MAC"] = link.address.hex(":")
     if link.master:
         metadata["MasterIndex"] = link.master
     if link.lower:
         metadata["ParentIndex"] = link.lower
-        if link.kind == "veth":
+        if link.kind in PAIRS:
             metadata["PeerIfIndex"] = link.lower
     if link.lower_nsid is not None:
         metadata["LinkNetNsID"] = link.lower_nsid
+        if peer_name:
+            metadata["LinkNetNsName"] = peer_name
     by_family: dict[int, list[str]] = {AF_INET: [], AF_INET6: []}
     for address in addresses:
         by_family[address.family].append(cidr(address))

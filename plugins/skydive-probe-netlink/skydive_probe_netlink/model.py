@@ -7,7 +7,7 @@ from typing import Final
 
 import attrs
 
-from skydive_probe_netlink.attributes import AF_INET, AF_INET6, AF_UNSPEC
+from skydive_probe_netlink.attributes import AF_BRIDGE, AF_INET, AF_INET6, AF_UNSPEC
 from skydive_probe_netlink.codec import IFA_F_SECONDARY, Address, Body, Link
 
 _FAMILIES: Final = (AF_INET, AF_INET6)
@@ -102,6 +102,15 @@ class Interfaces:
         elif not link.gone and _is_whole(link):
             self._set(link)
             self._tell_peer(link)
+        elif not link.gone and link.family == AF_BRIDGE:
+            self._apply_port(link)
+
+    def _apply_port(self, port: Link) -> None:
+        """A bridge tells of its port's state apart from what the port tells of itself."""
+        known = self.links.get(port.index)
+        told = port.details.get("BridgePort")
+        if known is not None and told and "BridgePort" in known.details and known.details["BridgePort"] != told:
+            self._set(attrs.evolve(known, details={**known.details, "BridgePort": told}))
 
     def _follow_move(self, moved: Link) -> None:
         """What refers to a link that moves to another namespace is not announced again."""

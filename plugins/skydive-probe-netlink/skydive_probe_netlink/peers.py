@@ -15,7 +15,8 @@ import attrs
 
 from skycore.plugin import Key, Namespace, NodeView, ProbeHost
 from skydive_probe_netlink.codec import Link
-from skydive_probe_netlink.metadata import KINDS_OVER_LOWER
+from skydive_probe_netlink.linkdata import TUNNELS
+from skydive_probe_netlink.metadata import KINDS_OVER_LOWER, PAIRS
 from skydive_probe_netlink.socket import RequestSocket
 
 _OWN_NAMESPACE: Final = ("", "/proc/self/ns/net")
@@ -32,10 +33,24 @@ class PeerNamespaces:
         self._requests = requests
         self._view = view
         self._known: dict[int, Namespace] = {}
+        self._nodes: dict[int, str] = {}
+        self._names: dict[str, str] = {}
         self._asked: dict[tuple[str, str], int | None] = {}
 
     def get(self, nsid: int) -> Namespace | None:
         return self._known.get(nsid)
+
+    def name(self, nsid: int) -> str:
+        """The name of the namespace's node; "" for the agent's own, which has none, and for unknown ones."""
+        return self._names.get(self._nodes.get(nsid, ""), "")
+
+    def named_anew(self) -> set[int]:
+        """See whether nodes have changed their names; returns the numbers of those."""
+        before, self._names = self._names, self._read_names()
+        return {nsid for nsid, id in self._nodes.items() if before.get(id) != self._names.get(id)}
+
+    def _read_names(self) -> dict[str, str]:
+        return {id: name for id, node in self._view.all() if isinstance(name := node.get("Name"), str)}
 
     def assigned(self) -> None:
         """The namespace gave a number to another: one that had none when it was asked may have it now."""
@@ -44,11 +59,8 @@ class PeerNamespaces:
     def forget(self, nsid: int) -> None:
         """The number means nothing any more; the kernel may give it to another namespace."""
         self._known.pop(nsid, None)
+        self._nodes.pop(nsid, None)
         self._asked = {candidate: number for candidate, number in self._asked.items() if number not in {nsid, None}}
-
-    def keep_up(self) -> None:
-        """Let the view take note of what has changed."""
-        self._view.find("")
 
     async def search(self) -> set[int]:
         """Ask the namespaces not asked yet; returns the numbers that became known."""
@@ -70,10 +82,13 @@ class PeerNamespaces:
                 self._asked[candidate] = nsid
                 if nsid is not None:
                     # Through the descriptor that was asked about: the path may mean another namespace by now.
-                    self._known[nsid] = self._host.netns(f"/proc/self/fd/{fd}")
+                    namespace = self._host.netns(f"/proc/self/fd/{fd}")
+                    self._known[nsid] = attrs.evolve(namespace, path=candidate[1])
+                    self._nodes[nsid] = candidate[0]
                     found.add(nsid)
             finally:
                 os.close(fd)
+        self._names = self._read_names()
         return found
 
 
@@ -113,12 +128,15 @@ class Edges:
 
 
 def names_peer(link: Link) -> bool:
-    """Whether an edge follows from the link's IFLA_LINK."""
-    return bool(link.lower) and (link.kind == "veth" or link.kind in KINDS_OVER_LOWER)
+    """Whether an edge follows from the link's IFLA_LINK, or one to the way out of a tunnel from its namespace."""
+    return (bool(link.lower) and (link.kind in PAIRS or link.kind in KINDS_OVER_LOWER)) or link.kind in TUNNELS
 
 
-def edges_of(host: ProbeHost, link: Link, master: Link | None, peers: PeerNamespaces) -> frozenset[Edge]:
-    """The layer2 edges of one interface: to its master, its lower device, its veth peer."""
+def edges_of(host: ProbeHost, link: Link, master: Link | None, peers: PeerNamespaces, egress: int) -> frozenset[Edge]:
+    """The layer2 edges of one interface: to its master, its lower device, its peer, and a tunnel's way out.
+
+    ``egress`` is the ifindex of the last, in the namespace in which the tunnel was made; 0 for none.
+    """
     here = host.namespace
     key = host.interface_key(here, link.index)
     edges = set()
@@ -126,9 +144,10 @@ def edges_of(host: ProbeHost, link: Link, master: Link | None, peers: PeerNamesp
     if link.master and (master is None or master.name != b"ovs-system"):
         edges.add(Edge(host.interface_key(here, link.master), key))
     there = here if link.lower_nsid is None else peers.get(link.lower_nsid)
-    if names_peer(link) and there is not None:
-        lower = host.interface_key(there, link.lower)
-        # Both veths of a pair ask for their edge, so both must give it the same direction.
-        turned = link.kind == "veth" and (here.cookie, link.index) < (there.cookie, link.lower)
+    lower_index = egress if link.kind in TUNNELS else link.lower
+    if names_peer(link) and there is not None and lower_index and (there, lower_index) != (here, link.index):
+        lower = host.interface_key(there, lower_index)
+        # Both ends of a pair ask for their edge, so both must give it the same direction.
+        turned = link.kind in PAIRS and (here.cookie, link.index) < (there.cookie, link.lower)
         edges.add(Edge(key, lower, link.kind) if turned else Edge(lower, key, link.kind))
     return frozenset(edges)

@@ -12,6 +12,8 @@ import trio
 from skycore.plugin import Equals, ProbeHost
 from skydive_probe_netlink.follow import GROUPS, Follower
 from skydive_probe_netlink.socket import EventSocket, RequestSocket
+from skydive_probe_netlink.tables import BUFFER
+from skydive_probe_netlink.tables import GROUPS as HINTS
 
 
 def _check_interval(_instance: object, attribute: attrs.Attribute[float], value: float) -> None:
@@ -43,8 +45,9 @@ class NetlinkProbe:
         with ExitStack() as stack:
             # Hearing comes before asking: what changes during the inventory is then applied on top of it.
             events = stack.enter_context(EventSocket(lambda call: host.in_netns(path, call), GROUPS))
+            hints = stack.enter_context(EventSocket(lambda call: host.in_netns(path, call), HINTS, BUFFER))
             requests = stack.enter_context(RequestSocket(lambda call: host.in_netns(path, call)))
             view = host.graph.view(Equals("Type", "netns"), ("Path",))
             stack.callback(view.close)
-            follower = Follower(host, self._settings.metrics_update or math.inf, events, requests, view)
+            follower = Follower(host, self._settings.metrics_update or math.inf, events, hints, requests, view)
             await follower.run(task_status)

@@ -20,6 +20,7 @@ RTM_DELROUTE: Final = 25
 RTM_GETROUTE: Final = 26
 RTM_F_CLONED: Final = 0x200
 RTA_DST: Final = 1
+RTA_SRC: Final = 2
 RTA_OIF: Final = 4
 RTA_GATEWAY: Final = 5
 RTA_PRIORITY: Final = 6
@@ -67,7 +68,7 @@ def lookup_request(sequence: int, destination: str, source: str = "", mark: int 
     body = _ROUTE.pack(family, address.max_prefixlen, len(sender) * 8, 0, 0, 0, 0, 0, 0)
     body += a.attribute(RTA_DST, address.packed)
     if sender:
-        body += a.attribute(_RTA_SRC, sender)
+        body += a.attribute(RTA_SRC, sender)
     if mark:
         body += a.attribute_u32(RTA_MARK, mark)
     return codec.request(RTM_GETROUTE, 0, sequence, body)
@@ -91,7 +92,6 @@ def _legs(payload: bytes, start: int, end: int) -> tuple[Leg, ...]:
     return tuple(found)
 
 
-_RTA_SRC: Final = 2
 _LEG_ATTRIBUTES: Final[a.Table] = {RTA_GATEWAY: ("gateway", a.ip), RTA_VIA: ("via", _via)}
 _ATTRIBUTES: Final[a.Table] = {
     **_LEG_ATTRIBUTES,
@@ -104,12 +104,23 @@ _ATTRIBUTES: Final[a.Table] = {
 }
 
 
-def decode(payload: bytes) -> Route | None:
-    """The route of a message; None for what is no route of a table of IPv4 or IPv6.  Raises DecodeError."""
+def decode_lookup(payload: bytes) -> Route:
+    """The answer to ``lookup_request``; raises DecodeError."""
+    route = decode(payload, cloned=True)
+    if route is None:
+        raise DecodeError("the way to an address is no route of IPv4 or IPv6")
+    return route
+
+
+def decode(payload: bytes, *, cloned: bool = False) -> Route | None:
+    """The route of a message; None for what is no route of a table of IPv4 or IPv6.  Raises DecodeError.
+
+    ``cloned``: also those that the kernel has made from others, such as answers to ``lookup_request``.
+    """
     family, length, _source_length, _tos, table, protocol, _scope, _type, flags = a.unpack(
         _ROUTE, payload, 0, len(payload)
     )
-    if family not in _FAMILIES or flags & RTM_F_CLONED:
+    if family not in _FAMILIES or (flags & RTM_F_CLONED and not cloned):
         return None
     family, size = _FAMILIES[family]
     found = a.read_attributes(_ATTRIBUTES, payload, _ROUTE.size, len(payload))

@@ -92,7 +92,7 @@ def decode(payload: bytes) -> dict[str, Any] | None:
 
 def read(buffers: Iterable[bytes], limit: int) -> list[dict[str, Any]]:
     """``Rules`` from a dump's answer, at most ``limit``; those that cannot be read are passed over."""
-    found = []
+    found: list[dict[str, Any]] = []
     for buffer in buffers:
         for frame in codec.frames(buffer):
             if frame.type != RTM_NEWRULE:

@@ -12,7 +12,7 @@ import select
 import socket
 from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
 import attrs
 import trio
@@ -22,6 +22,7 @@ from skydive_probe_netlink import codec
 # asm-generic/socket.h, linux/socket.h, linux/netlink.h
 SO_RCVBUFFORCE: Final = 33
 SOL_NETLINK: Final = 270
+NETLINK_ADD_MEMBERSHIP: Final = 1
 NETLINK_CAP_ACK: Final = 10
 NETLINK_EXT_ACK: Final = 11
 NETLINK_GET_STRICT_CHK: Final = 12
@@ -33,6 +34,8 @@ _READ_SIZE: Final = 64 << 10  # the kernel makes no larger part of a dump than 3
 _KERNEL_PORT: Final = 0
 _ANSWER_SECONDS: Final = 3.0
 _DUMPS: Final = trio.CapacityLimiter(4)  # they queue for one lock in the kernel anyway
+
+T = TypeVar("T")
 
 InNamespace = Callable[[Callable[[], socket.socket]], socket.socket]
 """Runs the call inside the namespace: ``host.in_netns`` with its path."""
@@ -59,8 +62,11 @@ class Dump:
 
 
 class _Socket:
-    def __init__(self, enter: InNamespace) -> None:
-        self._socket = enter(_open)
+    def __init__(self, enter: InNamespace, protocol: int = socket.NETLINK_ROUTE) -> None:
+        self._socket = enter(lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol))
+
+    def close(self) -> None:
+        self._socket.close()
 
     def __enter__(self) -> Self:
         return self
@@ -72,17 +78,28 @@ class _Socket:
 
 
 class EventSocket(_Socket):
-    """Hears the multicast groups (RTNLGRP_…, below 33) of a namespace from the moment it is made."""
+    """Hears the multicast groups (RTNLGRP_…) of a namespace from the moment it is made.
 
-    def __init__(self, enter: InNamespace, groups: Iterable[int]) -> None:
+    ``buffer``: bytes of changes that the kernel may keep, by default RECEIVE_BUFFER.  Groups that the kernel does not
+    know are passed over.
+    """
+
+    def __init__(self, enter: InNamespace, groups: Iterable[int], buffer: int | None = None) -> None:
         super().__init__(enter)
+        size = RECEIVE_BUFFER if buffer is None else buffer
         try:
             try:
-                self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER)
+                self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, size)
             except PermissionError:
                 # Without CAP_NET_ADMIN the system's bound holds (net.core.rmem_max); overruns lead to a resync.
-                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
-            self._socket.bind((0, sum(1 << (group - 1) for group in groups)))
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
+            self._socket.bind((0, 0))
+            for group in groups:
+                try:
+                    self._socket.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group)
+                except OSError as error:
+                    if error.errno != errno.EINVAL:
+                        raise
         except BaseException:
             self._socket.close()
             raise
@@ -111,10 +128,10 @@ class EventSocket(_Socket):
 
 
 class RequestSocket(_Socket):
-    """Asks questions; one at a time."""
+    """Asks questions; one at a time.  ``protocol``: rtnetlink, or NETLINK_GENERIC."""
 
-    def __init__(self, enter: InNamespace) -> None:
-        super().__init__(enter)
+    def __init__(self, enter: InNamespace, protocol: int = socket.NETLINK_ROUTE) -> None:
+        super().__init__(enter, protocol)
         try:
             for option in (NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK):
                 try:
@@ -140,8 +157,12 @@ class RequestSocket(_Socket):
         In a thread: a dump waits for the kernel's RTNL lock, which others may hold for long.
         Raises NetlinkError; DecodeError when the answer makes no sense.
         """
+        return await self.call(lambda: self.ask(request))
+
+    async def call(self, work: Callable[[], T]) -> T:
+        """Run ``work``, which may use ``ask`` and ``answer`` and nothing else of this object, in a thread."""
         async with self._turn:
-            return await trio.to_thread.run_sync(self._dump, request, limiter=_DUMPS)
+            return await trio.to_thread.run_sync(work, limiter=_DUMPS)
 
     async def nsid(self, fd: int) -> int | None:
         """By which number the socket's namespace knows the open one; None: by none, or it is no namespace."""
@@ -149,7 +170,8 @@ class RequestSocket(_Socket):
             # On the loop: RTM_GETNSID takes no lock that others hold for long, and answers at once.
             return self._nsid(fd)
 
-    def _dump(self, request: Callable[[int], bytes]) -> Dump:
+    def ask(self, request: Callable[[int], bytes]) -> Dump:
+        """``dump`` without a thread; only inside ``call``."""
         sequence = self._send(request)
         buffers: list[bytes] = []
         interrupted = False
@@ -167,6 +189,19 @@ class RequestSocket(_Socket):
                     return Dump(buffers, interrupted)
             if useful:
                 buffers.append(buffer)
+
+    def answer(self, request: Callable[[int], bytes]) -> codec.Frame:
+        """Send a question that is no dump and return the one message that answers it; only inside ``call``.
+
+        Raises NetlinkError when the kernel refuses it.
+        """
+        sequence = self._send(request)
+        while True:
+            for frame in codec.frames(self._receive()):
+                if frame.sequence == sequence:
+                    if frame.type == codec.NLMSG_ERROR:
+                        _raise_for(codec.decode(frame))
+                    return frame
 
     def _nsid(self, fd: int) -> int | None:
         sequence = self._send(lambda sequence: codec.nsid_request(sequence, fd))
@@ -196,10 +231,6 @@ class RequestSocket(_Socket):
                 continue
             if sender[0] == _KERNEL_PORT:
                 return buffer
-
-
-def _open() -> socket.socket:
-    return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
 
 
 def _raise_for(body: codec.Body | None) -> None:

@@ -5,13 +5,18 @@ from __future__ import annotations
 import ctypes
 import os
 import socket
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 import pytest
 from skydive_probe_netlink.socket import InNamespace
 
 from skycore.testing.lab import NamedNetns
+
+# The modules netlink_*.py beside this file, which the soak test uses without pytest.
+sys.path.insert(0, str(Path(__file__).parent))
 
 CLONE_NEWNET: Final = 0x40000000  # linux/sched.h
 

@@ -73,7 +73,8 @@ def as_ip_tells(netns: NamedNetns) -> dict[str, dict[str, Any]]:
 
 
 _COMPARED = frozenset(
-    "Name Type EncapType IfIndex MTU MAC State LinkFlags MasterIndex ParentIndex PeerIfIndex LinkNetNsID IPV4 IPV6".split()
+    {"Name", "Type", "EncapType", "IfIndex", "MTU", "MAC", "State", "LinkFlags", "IPV4", "IPV6"}
+    | {"MasterIndex", "ParentIndex", "PeerIfIndex", "LinkNetNsID"}
 )
 
 
@@ -140,7 +141,12 @@ async def test_every_kind_of_link_as_ip_tells_it(netns: MakeNetns) -> None:
         assert told["lo"]["LinkFlags"] == ["UP", "LOOPBACK"]
         assert told["br0"]["IPV4"] == ["10.0.0.1/24", "10.0.0.2/24"]
         pair = sorted(("v0", "v1"), key=lambda name: told[name]["IfIndex"])
-        assert layer2(lab) == {("br0", "v0", ""), (*pair, "veth"), ("v1", "mac0", "macvlan")}
+        assert layer2(lab) == {
+            ("br0", "v0", ""),
+            (*pair, "veth"),
+            ("v1", "mac0", "macvlan"),
+            ("v1", "vx0", "vxlan"),
+        }
         root = only(lab.nodes(Type="host"))["@ID"]
         owned = {edge["@Child"] for edge in lab.edges(RelationType="ownership") if edge["@Parent"] == root}
         assert owned == {node["@ID"] for node in lab.nodes() if "IfIndex" in node}

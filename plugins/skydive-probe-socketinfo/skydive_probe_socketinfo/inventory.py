@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Set
 from typing import Any, Final
 
@@ -13,15 +14,25 @@ from skydive_probe_socketinfo.processes import Process
 _LASTING: Final = frozenset({"LISTEN", "ESTABLISHED", "CLOSE"})
 """States in which a socket stays until somebody does something; in the others it is on its way."""
 
+_ENTRY: Final = 256
+"""Bytes that a socket takes as JSON at most, without the strings that its process chose."""
+
+_LARGEST: Final = 3 << 20
+"""Bytes of JSON of a whole list: a node may have 4 MiB, and a path may have 4 KiB before it is escaped."""
+
 _RANK: Final = {"LISTEN": 0, "CLOSE": 0, "ESTABLISHED": 1}
 
 
 @attrs.frozen
 class Listing:
-    """What a node says of its sockets: the JSON form of each, and how many did not fit."""
+    """What a node says of its sockets: the JSON form of each, and how many did not fit.
+
+    ``size`` is how many bytes of JSON it takes at most.
+    """
 
     sockets: list[dict[str, Any]]
     omitted: int
+    size: int
 
 
 class _Table:
@@ -115,8 +126,18 @@ class Inventory:
         """The sockets that have a process, at most ``limit``: listening and bound ones first, then by age."""
         owned = [socket for socket in self if socket.inode in owners]
         owned.sort(key=lambda socket: (_RANK.get(socket.state, 2), socket.age))
-        shown = [_as_json(socket, owners[socket.inode]) for socket in owned[:limit]]
-        return Listing(shown, max(0, len(owned) - limit))
+        shown: list[dict[str, Any]] = []
+        sizes: dict[Process, int] = {}
+        size = 0
+        for socket in owned[:limit]:
+            process = owners[socket.inode]
+            if process not in sizes:
+                sizes[process] = _ENTRY + len(json.dumps(process.path)) + len(json.dumps(process.name))
+            if size + sizes[process] > _LARGEST:
+                break
+            size += sizes[process]
+            shown.append(_as_json(socket, process))
+        return Listing(shown, len(owned) - len(shown), size)
 
     def _note(self, socket: Socket) -> None:
         if socket.state in _LASTING:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from contextlib import ExitStack
 from typing import Final
 
@@ -20,6 +21,10 @@ _NEWS_PAUSE: Final = 0.2
 
 What exceeds that, the kernel drops at no cost to us, and the next look shows it.
 """
+
+_VIEW_PAUSE: Final = 0.5
+_VIEW_SHARE: Final = 100
+"""The nodes of namespaces are read again after so many seconds at least, and so many times as long as it takes."""
 
 _OWN: Final = ""
 
@@ -39,7 +44,7 @@ class Place:
     inventory: Inventory = attrs.field(factory=Inventory)
     open_at: float = -math.inf
     passing_at: float = -math.inf
-    told: Listing = attrs.field(factory=lambda: Listing([], 0))
+    told: Listing = attrs.field(factory=lambda: Listing([], 0, 0))
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
 
 
@@ -54,8 +59,12 @@ class Places:
         self._host = host
         self._nursery = nursery
         self._view = host.graph.view(Equals("Type", "netns"), ("Path",))
-        self._places = {_OWN: self._open(host.root, host.namespace)}
+        self._paths: dict[str, str] = {}
+        self._outdated = True
+        self._pause = _VIEW_PAUSE
         self._woken = trio.Event()
+        self._places = {_OWN: self._open(host.root, host.namespace)}
+        nursery.start_soon(self._follow_view, name="nodes of namespaces")
         self.unreachable: dict[str, str] = {}
         self.unseen = self.overruns = self.undecodable = 0
 
@@ -74,16 +83,15 @@ class Places:
 
         Not while a place's sockets are being listed.
         """
-        present = {**dict(self._view.all()), _OWN: {}}
-        left = [self._places.pop(id) for id in self._places.keys() - present]
+        if self._outdated:
+            self._read_view()
+        left = [self._places.pop(id) for id in self._places.keys() - self._paths.keys() - {_OWN}]
         for place in left:
             place.scope.cancel()
             place.lists.close()
         self.unreachable = {}
-        for id in present.keys() - self._places.keys():
-            path = present[id].get("Path")
-            if not isinstance(path, str):
-                continue
+        for id in self._paths.keys() - self._places.keys():
+            path = self._paths[id]
             try:
                 namespace = self._host.netns(path)
                 # The agent's own namespace is the host, whatever other names it has.
@@ -94,9 +102,25 @@ class Places:
         return left
 
     async def changed(self) -> None:
-        """Return when a socket that was known has been closed."""
+        """Return when a socket that was known has been closed, or other namespaces may be there."""
         await self._woken.wait()
         self._woken = trio.Event()
+
+    async def _follow_view(self) -> None:
+        """A namespace that we look at lives on, so it is to be let go soon after its node has gone."""
+        while True:
+            await self._view.changed()
+            self._outdated = True
+            self._woken.set()
+            await trio.sleep(self._pause)
+
+    def _read_view(self) -> None:
+        begin = time.perf_counter()
+        nodes = self._view.all()
+        self._paths = {id: path for id, metadata in nodes if isinstance(path := metadata.get("Path"), str)}
+        self._outdated = False
+        # The nodes carry our own lists, so there may be much to decode.
+        self._pause = max(_VIEW_PAUSE, _VIEW_SHARE * (time.perf_counter() - begin))
 
     def _open(self, key: Key, namespace: Namespace) -> Place:
         with ExitStack() as stack:

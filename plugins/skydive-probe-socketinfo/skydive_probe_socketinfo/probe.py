@@ -75,11 +75,10 @@ class SocketInfoProbe:
                 places = Places(host, nursery)
                 next_look = -math.inf
                 while True:
-                    changed = False
+                    left = places.update()
+                    for place in left:
+                        publisher.left(place)
                     if trio.current_time() >= next_look:
-                        for place in places.update():
-                            publisher.left(place)
-                            changed = True
                         # Not abandoned when cancelled: it uses sockets that are closed afterwards.
                         look = await trio.to_thread.run_sync(looker.look, places.all())
                         self._take(places, look)
@@ -88,7 +87,7 @@ class SocketInfoProbe:
                         self._report(places, look, pause)
                     told, due = publisher.publish(places.all(), self._owners)
                     if processes is not None:
-                        due = min(due, processes.publish(places.all(), self._owners, told or changed))
+                        due = min(due, processes.publish(places.all(), self._owners, told or bool(left)))
                     task_status.started()
                     task_status = trio.TASK_STATUS_IGNORED
                     with trio.move_on_at(min(next_look, due)):

@@ -15,9 +15,8 @@ from skydive_probe_socketinfo.connections import conversations
 from skydive_probe_socketinfo.places import Place
 from skydive_probe_socketinfo.processes import Process
 
-_SECONDS_EACH: Final = 0.012
-"""A list of n sockets is told at most each n times so many seconds, as the history keeps all of it each time: some
-200 bytes a socket, so 17 kB a second at most."""
+_BYTES_PER_SECOND: Final = 24 << 10
+"""The history keeps all of a list each time it is told, so long ones are told less often."""
 
 _PASSING: Final = 6
 """A list in which only passing states changed is told so many times less often."""
@@ -49,7 +48,7 @@ class Publisher:
                 continue
             told = True
             place.told = listing
-            pause = max(self._interval, len(listing.sockets) * _SECONDS_EACH)
+            pause = max(self._interval, listing.size / _BYTES_PER_SECOND)
             place.open_at, place.passing_at = now + pause, now + _PASSING * pause
             metadata: dict[str, Any] = {}
             if listing.sockets:

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
-import attrs
 import pytest
 
 from skycore.testing.lab import run_checked
-
-T = TypeVar("T")
-
-CLONE_NEWNET: Final = 0x40000000  # linux/sched.h
-_libc = ctypes.CDLL(None, use_errno=True)
+from skycore.testing.pytest_plugin import require
 
 # Says "ready" once its name is its own, then carries out lines; ends when its input does.
 _PUPPET = """
@@ -64,11 +59,30 @@ class Puppet:
         """The inode of a socket that is one of its variables."""
         return int(self(f"os.fstat({name}.fileno()).st_ino"))
 
+    def exec(self, program: str | bytes, *arguments: str) -> None:
+        """Become another program, which takes no more lines."""
+        assert self._process.stdin is not None
+        words = [os.fsencode(program), *map(os.fsencode, arguments)]
+        self._process.stdin.write(f"os.execv({words[0]!r}, {words!r})\n")
+        self._process.stdin.flush()
+        self._until(lambda: b"python" not in os.readlink(os.fsencode(f"/proc/{self.pid}/exe")))
+
+    def end(self) -> None:
+        """Kill it and wait for its end."""
+        self._process.kill()
+        self._process.wait(5)
+
+    @staticmethod
+    def _until(condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 5
+        while not condition():
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+
     def close(self) -> None:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.kill()
-        self._process.wait(5)
+        self.end()
         self._process.stdin.close()
         self._process.stdout.close()
 
@@ -87,18 +101,6 @@ def puppet() -> Iterator[MakePuppet]:
             return one
 
         yield make
-
-
-@attrs.frozen
-class Seen:
-    """A socket as ``ss`` shows it; ``pids`` are those of all its processes."""
-
-    protocol: str
-    state: str
-    local: tuple[str, int]
-    remote: tuple[str, int]
-    inode: int
-    pids: frozenset[int]
 
 
 _STATES: Final = {
@@ -122,35 +124,18 @@ def _end(text: str) -> tuple[str, int]:
     return "::" if address == "*" else address, 0 if port == "*" else int(port)
 
 
-def witness(namespace: str) -> list[Seen]:
-    """What iproute2's ``ss`` says of the sockets of a namespace that have a process."""
-    # `timer` and the like come between, so only the marked fields are read behind the first six.
-    lines = run_checked(["nsenter", f"--net={namespace}", "--", "ss", "-tunapHe"]).splitlines()
-    found = []
-    for line in lines:
-        protocol, state, _received, _sent, local, remote, rest = line.split(None, 6)
-        pids = frozenset(int(pid) for pid in re.findall(r",pid=(\d+),fd=\d+\)", rest))
-        if pids:
-            inode = re.search(r" ino:(\d+)", rest)
-            assert inode, line
-            found.append(Seen(protocol.upper(), _STATES[state], _end(local), _end(remote), int(inode[1]), pids))
+def _shown_by_ss(namespace: str) -> set[tuple[Any, ...]]:
+    # Marked fields of which some are absent stand behind the first six.
+    found = set()
+    for line in run_checked(["nsenter", f"--net={namespace}", "--", "ss", "-tunapH"]).splitlines():
+        protocol, state, _received, _sent, local, remote, *rest = line.split(None, 6)
+        for pid in set(re.findall(r",pid=(\d+),fd=\d+\)", "".join(rest))):
+            found.add((protocol.upper(), _STATES[state], _end(local), _end(remote), int(pid)))
     return found
 
 
-def _setns(descriptor: int) -> None:
-    if _libc.setns(descriptor, CLONE_NEWNET) != 0:
-        raise OSError(ctypes.get_errno(), "setns")
-
-
-def inside(path: str, call: Callable[[], T]) -> T:
-    """Run a call with this thread inside a network namespace."""
-    own, target = os.open("/proc/self/ns/net", os.O_RDONLY), os.open(path, os.O_RDONLY)
-    try:
-        _setns(target)
-        try:
-            return call()
-        finally:
-            _setns(own)
-    finally:
-        os.close(own)
-        os.close(target)
+@pytest.fixture
+def witness() -> Callable[[str], set[tuple[Any, ...]]]:
+    """What iproute2's ``ss`` says of a namespace: (protocol, state, local end, remote end, pid) for each process."""
+    require("ss", "nsenter", "root")
+    return _shown_by_ss

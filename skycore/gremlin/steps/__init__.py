@@ -1,17 +1,47 @@
 """The steps of the core, one module per family."""
 
 from skycore.gremlin.registry import StepDefinition, StepRegistry
-from skycore.gremlin.steps import context, filters, moves, results, sources
+from skycore.gremlin.steps import (
+    context,
+    explain,
+    filters,
+    metrics,
+    moves,
+    order,
+    paths,
+    routes,
+    sockets,
+    sources,
+    subgraph,
+    surroundings,
+    values,
+)
 
 CORE_STEPS: tuple[StepDefinition, ...] = (
     *context.STEPS,
     *sources.STEPS,
     *filters.STEPS,
     *moves.STEPS,
-    *results.STEPS,
+    *surroundings.STEPS,
+    *paths.STEPS,
+    *subgraph.STEPS,
+    *order.STEPS,
+    *values.STEPS,
+    *metrics.STEPS,
+    *sockets.STEPS,
+    *routes.STEPS,
+    *explain.STEPS,
 )
+
+
+def gremlin_steps(registry: StepRegistry) -> None:
+    """Register the core's steps, as plugins do theirs."""
+    for definition in CORE_STEPS:
+        registry.add(definition)
 
 
 def core_registry() -> StepRegistry:
     """A new registry with the core's steps."""
-    return StepRegistry(CORE_STEPS)
+    registry = StepRegistry()
+    gremlin_steps(registry)
+    return registry

@@ -6,13 +6,13 @@ of TinkerPop.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import Final, TypeAlias, final
+from collections.abc import Iterator
+from typing import Final, final
 
 import attrs
 
 from skycore.filter import EVERYTHING, Filter
-from skycore.graph.view import GraphView
+from skycore.gremlin import reach
 from skycore.gremlin.operation import (
     CHUNK,
     EDGES,
@@ -24,96 +24,77 @@ from skycore.gremlin.operation import (
     Operation,
     Stream,
     Work,
+    prepare,
 )
 from skycore.gremlin.predicates import all_of, pair_filters
+from skycore.gremlin.reach import Neighbours
 from skycore.gremlin.registry import Call, StepDefinition, step
+from skycore.gremlin.steps.order import KeepFirst
 
-Neighbours: TypeAlias = Callable[[GraphView, str], list[str]]
-"""The IDs that one ID leads to."""
-
-
-def _out_edges(view: GraphView, node: str) -> list[str]:
-    return list(view.edges_out(node))
-
-
-def _in_edges(view: GraphView, node: str) -> list[str]:
-    return list(view.edges_in(node))
-
-
-def _both_edges(view: GraphView, node: str) -> list[str]:
-    leaving = list(view.edges_out(node))
-    loops = set(leaving)
-    return leaving + [edge for edge in view.edges_in(node) if edge not in loops]
-
-
-def _ends(view: GraphView, edges: Iterable[str], *, parents: bool, children: bool) -> list[str]:
-    get = view.get
-    ends: list[str] = []
-    for edge in edges:
-        revision = get("edge", edge)
-        if revision is None or revision.parent is None or revision.child is None:
-            continue
-        # In the past an end of an edge may have been forgotten already.
-        if parents and get("node", revision.parent) is not None:
-            ends.append(revision.parent)
-        if children and get("node", revision.child) is not None:
-            ends.append(revision.child)
-    return ends
-
-
-def _parent(view: GraphView, edge: str) -> list[str]:
-    return _ends(view, (edge,), parents=True, children=False)
-
-
-def _child(view: GraphView, edge: str) -> list[str]:
-    return _ends(view, (edge,), parents=False, children=True)
-
-
-def _both_ends(view: GraphView, edge: str) -> list[str]:
-    return _ends(view, (edge,), parents=True, children=True)
-
-
-def _children(view: GraphView, node: str) -> list[str]:
-    return _ends(view, view.edges_out(node), parents=False, children=True)
-
-
-def _parents(view: GraphView, node: str) -> list[str]:
-    return _ends(view, view.edges_in(node), parents=True, children=False)
-
-
-def _both_sides(view: GraphView, node: str) -> list[str]:
-    loops = set(view.edges_out(node))
-    arriving = (edge for edge in view.edges_in(node) if edge not in loops)
-    return _children(view, node) + _ends(view, arriving, parents=True, children=False)
+_FIRST: Final = 32
 
 
 @final
 @attrs.frozen
 class Move(Operation):
-    """What each element of the stream leads to, in the stream's order, repetitions kept; narrowed."""
+    """What each element of the stream leads to, in the stream's order, narrowed.
+
+    Repetitions are kept unless ``distinct``; then each element comes where it is first reached (anywhere, if not
+    ``ordered``).
+    """
 
     gives: Kind
     neighbours: Neighbours
     narrow: Narrow
+    distinct: bool = False
+    ordered: bool = True
 
     def run(self, execution: Execution, stream: Stream) -> Work[Stream]:
         kind = ELEMENT_KINDS[self.gives]
-        reached = yield from self.narrow.apply(execution, kind, self._reach(execution, stream))
+        if self.narrow.stop is not None and self.narrow.start >= self.narrow.stop:
+            return Stream(self.gives)
+        yield from prepare(execution.view, kind, self.narrow.filter, len(stream.items))
+        reach = self._reach_once if self.distinct else self._reach
+        reached = yield from self.narrow.apply(execution, kind, reach(execution, stream), len(stream.items))
         return Stream(self.gives, reached)
 
     def _reach(self, execution: Execution, stream: Stream) -> Iterator[list[str]]:
-        neighbours, view = self.neighbours, execution.view
-        reached: list[str] = []
-        for number, id in enumerate(stream.items, 1):
-            reached += neighbours(view, id)
-            if len(reached) >= CHUNK or number % CHUNK == 0:
-                yield reached
-                reached = []
-        yield reached
+        items = stream.items if isinstance(stream.items, list) else list(stream.items)
+        place, size = 0, _FIRST
+        while place < len(items):
+            found = self.neighbours(execution.view, items[place : place + size])
+            place += size
+            yield found
+            # Few at a time where each leads to many.
+            size = min(2 * size, 2 * CHUNK) if len(found) < 4 * CHUNK else max(1, size // 4)
+
+    def _reach_once(self, execution: Execution, stream: Stream) -> Iterator[list[str]]:
+        seen: set[str] = set()
+        for part in self._reach(execution, stream):
+            if self.ordered:
+                found = [id for id in dict.fromkeys(part) if id not in seen]
+            else:
+                found = list(set(part).difference(seen))
+            seen.update(found)
+            yield found
 
     def absorb(self, following: Operation) -> Operation | None:
-        narrow = self.narrow.then(following) if isinstance(following, Narrow) else None
-        return None if narrow is None else attrs.evolve(self, narrow=narrow)
+        if isinstance(following, Narrow):
+            narrow = self.narrow.then(following)
+            return None if narrow is None else attrs.evolve(self, narrow=narrow)
+        if isinstance(following, KeepFirst) and not following.keys and not self.narrow.windowed:
+            return attrs.evolve(self, distinct=True, narrow=Narrow(self.narrow.filter, following.start, following.stop))
+        return None
+
+    @property
+    def ignores_repetitions(self) -> bool:
+        return self.distinct
+
+    def without_repetitions(self) -> Operation | None:
+        return None if self.narrow.windowed else attrs.evolve(self, distinct=True)
+
+    def in_any_order(self) -> Operation | None:
+        return None if self.narrow.windowed else attrs.evolve(self, ordered=False)
 
 
 def _define(name: str, takes: Kind, gives: Kind, neighbours: Neighbours, summary: str) -> StepDefinition:
@@ -130,13 +111,13 @@ def _define(name: str, takes: Kind, gives: Kind, neighbours: Neighbours, summary
 _NAMED: Final = frozenset({"Out", "In", "Both"})
 
 STEPS = (
-    _define("Out", NODES, NODES, _children, "The children of each node; with pairs, those for which they hold."),
-    _define("In", NODES, NODES, _parents, "The parents of each node; with pairs, those for which they hold."),
-    _define("Both", NODES, NODES, _both_sides, "The children, then the parents of each node."),
-    _define("OutE", NODES, EDGES, _out_edges, "The edges to the children; pairs are about the edges."),
-    _define("InE", NODES, EDGES, _in_edges, "The edges from the parents; pairs are about the edges."),
-    _define("BothE", NODES, EDGES, _both_edges, "The edges to the children, then those from the parents."),
-    _define("OutV", EDGES, NODES, _child, "The **child** of each edge (TinkerPop: `inV`)."),
-    _define("InV", EDGES, NODES, _parent, "The **parent** of each edge (TinkerPop: `outV`)."),
-    _define("BothV", EDGES, NODES, _both_ends, "The parent, then the child of each edge."),
+    _define("Out", NODES, NODES, reach.children, "The children of each node; with pairs, those for which they hold."),
+    _define("In", NODES, NODES, reach.parents, "The parents of each node; with pairs, those for which they hold."),
+    _define("Both", NODES, NODES, reach.both_sides, "The children, then the parents of each node."),
+    _define("OutE", NODES, EDGES, reach.leaving, "The edges to the children; pairs are about the edges."),
+    _define("InE", NODES, EDGES, reach.arriving, "The edges from the parents; pairs are about the edges."),
+    _define("BothE", NODES, EDGES, reach.touching, "The edges to the children, then those from the parents."),
+    _define("OutV", EDGES, NODES, reach.child_ends, "The **child** of each edge (TinkerPop: `inV`)."),
+    _define("InV", EDGES, NODES, reach.parent_ends, "The **parent** of each edge (TinkerPop: `outV`)."),
+    _define("BothV", EDGES, NODES, reach.both_ends, "The parent, then the child of each edge."),
 )

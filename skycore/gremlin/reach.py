@@ -1,0 +1,96 @@
+"""From elements to their neighbours: many at a time, in the order of where they start, repetitions kept.
+
+The live graph answers from its tables; any other view is asked element by element.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+from skycore.graph.element import Revision
+from skycore.graph.snapshot import Snapshot
+from skycore.graph.view import GraphView
+
+Neighbours: TypeAlias = Callable[[GraphView, Sequence[str]], list[str]]
+"""The IDs that some IDs lead to."""
+
+
+def leaving(view: GraphView, nodes: Sequence[str]) -> list[str]:
+    """Edges to the children of nodes."""
+    if isinstance(view, Snapshot):
+        return view.leaving(nodes)
+    return [edge for node in nodes for edge in view.edges_out(node)]
+
+
+def arriving(view: GraphView, nodes: Sequence[str]) -> list[str]:
+    """Edges from the parents of nodes."""
+    if isinstance(view, Snapshot):
+        return view.arriving(nodes)
+    return [edge for node in nodes for edge in view.edges_in(node)]
+
+
+def touching(view: GraphView, nodes: Sequence[str]) -> list[str]:
+    """Of each node the edges to its children, then those from its parents; a loop once."""
+    edges: list[str] = []
+    for node in nodes:
+        out, into = view.edges_out(node), view.edges_in(node)
+        edges += out
+        edges += _without(into, out)
+    return edges
+
+
+def parent_ends(view: GraphView, edges: Sequence[str]) -> list[str]:
+    if isinstance(view, Snapshot):
+        return [edge.parent for edge in _edges(view, edges)]  # type: ignore[misc]
+    return [end for edge in _edges(view, edges) if (end := _there(view, edge.parent)) is not None]
+
+
+def child_ends(view: GraphView, edges: Sequence[str]) -> list[str]:
+    if isinstance(view, Snapshot):
+        return [edge.child for edge in _edges(view, edges)]  # type: ignore[misc]
+    return [end for edge in _edges(view, edges) if (end := _there(view, edge.child)) is not None]
+
+
+def both_ends(view: GraphView, edges: Sequence[str]) -> list[str]:
+    """Of each edge the parent, then the child."""
+    found = [end for edge in _edges(view, edges) for end in (edge.parent, edge.child)]
+    if isinstance(view, Snapshot):
+        return found  # type: ignore[return-value]
+    return [end for end in found if _there(view, end) is not None]  # type: ignore[misc]
+
+
+def children(view: GraphView, nodes: Sequence[str]) -> list[str]:
+    return child_ends(view, leaving(view, nodes))
+
+
+def parents(view: GraphView, nodes: Sequence[str]) -> list[str]:
+    return parent_ends(view, arriving(view, nodes))
+
+
+def both_sides(view: GraphView, nodes: Sequence[str]) -> list[str]:
+    """Of each node the children, then the parents; over a loop once."""
+    found: list[str] = []
+    for node in nodes:
+        out, into = view.edges_out(node), view.edges_in(node)
+        found += child_ends(view, out)
+        found += parent_ends(view, _without(into, out))
+    return found
+
+
+def _without(edges: Sequence[str], others: Sequence[str]) -> Sequence[str]:
+    if not edges or not others:
+        return edges
+    known = others if len(others) < 16 else set(others)
+    return [edge for edge in edges if edge not in known]
+
+
+def _edges(view: GraphView, ids: Sequence[str]) -> list[Revision]:
+    if isinstance(view, Snapshot):
+        return view.revisions("edge", ids)
+    return [edge for id in ids if (edge := view.get("edge", id)) is not None]
+
+
+def _there(view: GraphView, node: str | None) -> str | None:
+    """In the past an end of an edge may have been forgotten already."""
+    return node if node is not None and view.get("node", node) is not None else None

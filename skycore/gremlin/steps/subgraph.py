@@ -1,0 +1,153 @@
+"""``SubGraph``, and ``As`` and ``Select``, which bring together what several traversals found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import final
+
+import attrs
+
+from skycore.filter import EVERYTHING, Filter
+from skycore.graph import element
+from skycore.graph.element import Revision
+from skycore.gremlin import reach
+from skycore.gremlin.operation import (
+    EDGES,
+    GRAPH,
+    NODES,
+    PATHS,
+    Execution,
+    Kind,
+    Operation,
+    Stream,
+    Work,
+    chunks,
+    prepare,
+)
+from skycore.gremlin.predicates import all_of, pair_filters
+from skycore.gremlin.registry import Call, step
+from skycore.gremlin.subgraph import SubGraphView
+
+
+@final
+@attrs.frozen
+class CutOut(Operation):
+    """Make a graph of nodes and the edges between them, or of edges and their ends."""
+
+    filter: Filter
+
+    def run(self, execution: Execution, stream: Stream) -> Work[Stream]:
+        view = execution.view
+        if stream.kind == EDGES:
+            edges = list(dict.fromkeys(stream.items))
+            nodes: dict[str, None] = {}
+            for part in chunks(edges):
+                nodes.update(dict.fromkeys(reach.both_ends(view, part)))
+                execution.hold(len(edges) + len(nodes))
+                yield
+        else:
+            ids = stream.items if stream.kind == NODES else (id for path in stream.items for id in path)
+            nodes = dict.fromkeys(ids)
+            yield from prepare(view, "edge", self.filter, len(nodes))
+            edges = []
+            for part in chunks(nodes):
+                leaving = reach.leaving(view, part)
+                yield
+                for some in chunks(leaving, 1024):
+                    kept = some if self.filter == EVERYTHING else view.select("edge", self.filter, some)
+                    edges += [
+                        edge.id
+                        for edge in (view.get("edge", id) for id in kept)
+                        if edge is not None and edge.child in nodes
+                    ]
+                    execution.hold(len(nodes) + len(edges))
+                    yield
+        found = (yield from _revisions(execution, "node", nodes)), (yield from _revisions(execution, "edge", edges))
+        there = {one.id for one in found[0]}
+        whole = [edge for edge in found[1] if edge.parent in there and edge.child in there]
+        execution.view = SubGraphView(found[0], whole, _stale_test(execution))
+        return Stream(GRAPH)
+
+    @property
+    def ignores_repetitions(self) -> bool:
+        return True
+
+
+def _revisions(execution: Execution, kind: element.Kind, ids: Iterable[str]) -> Work[list[Revision]]:
+    """The revisions, in the order in which the elements appeared."""
+    found: list[Revision] = []
+    for part in chunks(ids):
+        found += [one for id in part if (one := execution.view.get(kind, id)) is not None]
+        yield
+    return sorted(found, key=lambda one: one.born)
+
+
+def _stale_test(execution: Execution) -> Callable[[Revision], bool]:
+    test = getattr(execution.root, "is_stale", None)
+    return test if callable(test) else lambda revision: False
+
+
+@step("SubGraph", parameters="([key, value, …])", gives=dict.fromkeys((NODES, EDGES, PATHS), GRAPH))
+def sub_graph(call: Call, kind: Kind) -> Operation:
+    """The nodes (or those on paths) and the edges among them for which the pairs hold; or the edges and their ends."""
+    if call.arguments and kind != NODES:
+        raise call.error(f"SubGraph accepts no parameter here : {call.shown()}", call.arguments[0])
+    if len(call.arguments) == 1:
+        raise call.error(f"slice must be defined by pair k,v: {call.shown()}")
+    filter = all_of(pair_filters(call, "slice must be defined by pair k,v")) if call.arguments else EVERYTHING
+    return CutOut(filter)
+
+
+@final
+@attrs.frozen
+class Keep(Operation):
+    """Remember the nodes under a name."""
+
+    name: str
+
+    def run(self, execution: Execution, stream: Stream) -> Work[Stream]:
+        execution.named[self.name] = stream
+        execution.hold(sum(len(one.items) for one in execution.named.values()))
+        return stream
+        yield
+
+
+@step("As", parameters="(name)", gives={NODES: NODES}, named_refusal=True)
+def as_(call: Call, kind: Kind) -> Operation:
+    """Remembers the nodes for `Select`."""
+    return Keep(call.one_text(f"As accepts only one parameter of type string : {call.shown()}"))
+
+
+@final
+@attrs.frozen
+class Recall(Operation):
+    """The nodes remembered under names, name after name, repetitions kept."""
+
+    names: tuple[str, ...]
+    offsets: tuple[int, ...]
+
+    def run(self, execution: Execution, stream: Stream) -> Work[Stream]:
+        found: list[str] = []
+        for name, offset in zip(self.names, self.offsets, strict=True):
+            named = execution.named.get(name)
+            if named is None:
+                raise execution.error(f"Key {name} not registered. Need to be registered using 'As' step", offset)
+            for part in chunks(named.items):
+                # Inside a subgraph only what belongs to it is there.
+                found += [id for id in part if execution.view.get("node", id) is not None]
+                execution.hold(len(found))
+                yield
+        return Stream(NODES, found)
+
+
+@step("Select", parameters="(name, …)", gives={NODES: NODES, GRAPH: NODES}, named_refusal=True)
+def select(call: Call, kind: Kind) -> Operation:
+    """The nodes that `As` remembered under the names, one after the other."""
+    message = f"Select parameters have to be string keys : {call.shown()}"
+    if not call.arguments:
+        raise call.error(message)
+    names = tuple(call.text(argument, message) for argument in call.arguments)
+    return Recall(names, tuple(argument.offset for argument in call.arguments))
+
+
+STEPS = (sub_graph, as_, select)
