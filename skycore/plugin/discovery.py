@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib.metadata
 import os
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from skycore.errors import PluginImportFailed, PluginNotInstalled
@@ -26,13 +25,12 @@ def installed(group: str) -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
-def load(group: str, name: str, cache: Path | None = None) -> Any:
+def load(group: str, name: str) -> Any:
     """Import one plugin and return what its entry point names.
 
-    ``cache`` is a folder in which stevedore may remember its scan (None: the user's cache folder).
     Raises PluginNotInstalled, or PluginImportFailed whatever the plugin's module raised (SystemExit included).
     """
-    manager_class = _manager_class(cache)
+    manager_class = _manager_class()
     failures: list[BaseException] = []
     manager: Iterable[Any] = ()
     try:
@@ -58,17 +56,15 @@ def load(group: str, name: str, cache: Path | None = None) -> Any:
     )
 
 
-def _manager_class(cache: Path | None) -> Any:
-    # stevedore decides about its cache folder once, while it is imported.
-    before = os.environ.get("XDG_CACHE_HOME")
-    if cache is not None:
-        os.environ["XDG_CACHE_HOME"] = str(cache)
+def _manager_class() -> Any:
+    """stevedore's manager; a daemon's scan is remembered in the system's cache folder, not in root's home."""
+    given = os.environ.get("XDG_CACHE_HOME")
+    if given is None and os.geteuid() == 0:
+        # It decides about its folder once, while it is imported.  systemd names ours in CACHE_DIRECTORY.
+        os.environ["XDG_CACHE_HOME"] = os.environ.get("CACHE_DIRECTORY") or "/var/cache/skycore"
     try:
         from stevedore import NamedExtensionManager  # noqa: PLC0415
     finally:
-        if cache is not None:
-            if before is None:
-                del os.environ["XDG_CACHE_HOME"]
-            else:
-                os.environ["XDG_CACHE_HOME"] = before
+        if given is None:
+            os.environ.pop("XDG_CACHE_HOME", None)
     return NamedExtensionManager

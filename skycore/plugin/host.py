@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeVar
 
 import attrs
@@ -101,13 +100,11 @@ class PluginHost:
         role: str,
         namespace: Namespace | None = None,
         policy: RestartPolicy | None = None,
-        cache: Path | None = None,
     ) -> None:
         self.graph = graph
         self._enabled = enabled
         self._role = role
         self._policy = policy or RestartPolicy()
-        self._cache = cache
         self._loaded: dict[str, Loaded] = {}
         self._failed: list[Report] = []
         self._instances: list[_Instance] = []
@@ -174,7 +171,7 @@ class PluginHost:
 
     def _load(self, name: str) -> Loaded | None:
         try:
-            return load_probe(name, self._role, self._enabled.settings, self._cache)
+            return load_probe(name, self._role, self._enabled.settings)
         except PluginError as error:
             self._failed.append(Report(name, "failed", str(error)))
             log.error("plugin cannot be started", plugin=name, error=str(error))

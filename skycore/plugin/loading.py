@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import attrs
@@ -30,12 +29,12 @@ class Loaded:
         return self.plugin.__module__.partition(".")[0]
 
 
-def load_probe(name: str, role: str, settings: MakeSettings, cache: Path | None) -> Loaded:
+def load_probe(name: str, role: str, settings: MakeSettings) -> Loaded:
     """Import a probe and check what it says of itself.
 
     Raises PluginError (PluginNotInstalled, PluginImportFailed, PluginSettingsInvalid …), whatever the plugin does.
     """
-    plugin = discovery.load(discovery.PROBES, name, cache)
+    plugin = discovery.load(discovery.PROBES, name)
     if not isinstance(plugin, type) or not callable(getattr(plugin, "run", None)):
         raise PluginImportFailed(f"plugin {name!r} is no class with an async run(); see docs/plugins.md")
     roles = _names(name, "roles", getattr(plugin, "roles", frozenset({"agent"})))

@@ -48,7 +48,7 @@ class Agent:
             host_node_id(self.graph),
             {**config.agent.metadata, "Name": config.host_id, "Type": "host", "Hostname": socket.gethostname()},
         )
-        self.plugins = PluginHost(self.graph, setup.probes("agent"), role="agent", cache=folder / "cache")
+        self.plugins = PluginHost(self.graph, setup.probes("agent"), role="agent")
         dials = {str(address): tcp(address) for address in config.analyzers} | dict(local or {})
         self._ready = trio.Event()
         self.spool, self.recorder, self.uplinks = self._links(folder / "spool", dials)

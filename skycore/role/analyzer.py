@@ -48,9 +48,7 @@ class Analyzer:
         for interval in self.store.open_stale_intervals():
             self.graph.continue_stale(interval.origin, interval.claimant, interval.start_ms)
         self._known = sorted(self.graph.claimants)
-        self.plugins = PluginHost(
-            self.graph, setup.probes("analyzer"), role="analyzer", cache=setup.folder("analyzer") / "cache"
-        )
+        self.plugins = PluginHost(self.graph, setup.probes("analyzer"), role="analyzer")
         self.hub = SubscriberHub(self.graph, service="analyzer", keep_alive=keep_alive(config))
         self.view = LiveView(self.graph)
         self.queries = QueryContext(self.view, now_ms, self.store)
