@@ -15,7 +15,7 @@ import attrs
 from skycore.filter import MISSING, Filter
 from skycore.graph.element import Kind, Revision
 
-__all__ = ["MISSING", "Change", "Difference", "Gap", "GraphView", "HistoryReader"]
+__all__ = ["MISSING", "Change", "Difference", "Gap", "GraphView", "History", "HistoryReader"]
 
 
 class GraphView(Protocol):
@@ -94,9 +94,13 @@ class HistoryReader(Protocol):
         """The graph as it was at ``at``: of each element the revision that was current then.
 
         An element deleted before ``at − duration`` is left out; one deleted in [at − duration, at] is there as
-        its tombstone.  For all revisions of a period ask ``revisions_between``.
+        its tombstone.  For all revisions of a period ask ``History.revisions_between``.
         """
         ...
+
+
+class History(HistoryReader, Protocol):
+    """All that a store can tell about the past; what every store offers."""
 
     def revisions_between(self, start: int, end: int, limit: int | None = None) -> list[Revision]:
         """Every revision, of all elements, that was current at some moment of [start, end].

@@ -20,15 +20,15 @@ _KINDS: Final[dict[Kind, str]] = {"graph": "`G`"}
 
 def steps_table(registry: StepRegistry) -> str:
     """A Markdown table of all steps, one a line."""
-    bar = r"\|"
     lines = ["| Step | After | Gives | Meaning |", "|---|---|---|---|"]
     for definition in registry:
         aliases = "".join(f", `{alias}`" for alias in definition.aliases)
         gives = list(dict.fromkeys(definition.gives.values()))
         # A step that gives what it takes is said once.
         same = all(taken == given for taken, given in definition.gives.items()) and len(gives) > 1
+        parameters = definition.parameters.replace("|", r"\|")
         lines.append(
-            f"| `{definition.name}{definition.parameters.replace('|', bar)}`{aliases} | {', '.join(map(_kind, definition.gives))} "
+            f"| `{definition.name}{parameters}`{aliases} | {', '.join(map(_kind, definition.gives))} "
             f"| {'the same' if same else ', '.join(map(_kind, gives))} | {definition.summary} |"
         )
     return "\n".join(lines) + "\n"

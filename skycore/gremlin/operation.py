@@ -160,7 +160,7 @@ class Narrow(Operation):
         if kind is None:
             # Only windows stand after other kinds.
             return Stream(stream.kind, list(stream.items)[self.start : self.stop])
-        items = yield from self.apply(execution, kind, chunks(stream.items), len(stream.items))
+        items = yield from self.apply(execution, kind, chunks(stream.items))
         return Stream(stream.kind, items)
 
     @property
@@ -188,32 +188,18 @@ class Narrow(Operation):
             stops.append(self.start + following.stop)
         return Narrow(self.filter, self.start + following.start, min(stops, default=None))
 
-    def apply(
-        self, execution: Execution, kind: element.Kind, parts: Iterable[list[str]], expected: int
-    ) -> Work[list[str]]:
-        """Narrow IDs that come in parts; no more parts are asked for than are needed.
-
-        ``expected`` is about how many there are.
-        """
-        yield from prepare(execution.view, kind, self.filter, expected)
+    def apply(self, execution: Execution, kind: element.Kind, parts: Iterable[list[str]]) -> Work[list[str]]:
+        """Narrow IDs that come in parts; no more parts are asked for than are needed."""
         kept: list[str] = []
         if self.stop is not None and self.start >= self.stop:
             return kept
-        for part in parts if self.filter == EVERYTHING else _smaller(parts):
-            kept += part if self.filter == EVERYTHING else execution.view.select(kind, self.filter, part)
+        for part in parts:
+            kept += yield from select(execution.view, kind, self.filter, part)
             if self.stop is not None and len(kept) >= self.stop:
                 break
             execution.hold(len(kept))
             yield
         return kept[self.start : self.stop] if self.start or self.stop is not None else kept
-
-
-def _smaller(parts: Iterable[list[str]]) -> Iterator[list[str]]:
-    for part in parts:
-        if len(part) <= 4 * CHUNK:
-            yield part
-        else:
-            yield from chunks(part)
 
 
 def _both(first: Filter, second: Filter) -> Filter:
@@ -222,10 +208,19 @@ def _both(first: Filter, second: Filter) -> Filter:
     return parts[0] if len(parts) == 1 else All(tuple(parts))
 
 
-def prepare(view: GraphView, kind: element.Kind, filter: Filter, count: int) -> Work[None]:
-    """Let the view make indexes, if it does such things, before ``count`` elements are selected."""
+def select(view: GraphView, kind: element.Kind, filter: Filter, ids: list[str]) -> Work[list[str]]:
+    """Those of the elements for which the filter holds, order and repetitions kept; makes indexes where of use."""
+    if filter == EVERYTHING:
+        return ids
     if isinstance(view, Snapshot):
-        yield from view.prepare(kind, filter, count)
+        yield from view.prepare(kind, filter, len(ids))
+    if len(ids) <= 4 * CHUNK:
+        return view.select(kind, filter, ids)
+    kept: list[str] = []
+    for part in chunks(ids):
+        kept += view.select(kind, filter, part)
+        yield
+    return kept
 
 
 def prepare_key(view: GraphView, kind: element.Kind, key: str, count: int) -> Work[None]:
@@ -245,8 +240,8 @@ def column(execution: Execution, kind: element.Kind, key: str, ids: Collection[s
     return found
 
 
-def chunks(items: Iterable[T], size: int = CHUNK) -> Iterator[list[T]]:
-    """The items in lists of at most ``size``."""
+def chunks(items: Iterable[T], size: int = 0) -> Iterator[list[T]]:
+    """The items in lists of at most ``size`` (0: CHUNK)."""
     iterator = iter(items)
-    while part := list(islice(iterator, size)):
+    while part := list(islice(iterator, size or CHUNK)):
         yield part

@@ -7,12 +7,12 @@ alphabetical order, compared node by node from the source; so it is the same at 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from typing import final
 
-from skycore.filter import EVERYTHING, Filter
+from skycore.filter import Filter
 from skycore.gremlin import reach
-from skycore.gremlin.operation import Execution, Work, chunks
+from skycore.gremlin.operation import Execution, Work, chunks, select
 
 
 @final
@@ -66,9 +66,9 @@ class PathFinder:
         for part in chunks(nodes, 64):
             edges = reach.touching(view, part)
             yield
-            for some in chunks(edges, 1024):
-                kept: Sequence[str] = some if self._edges == EVERYTHING else view.select("edge", self._edges, some)
-                found.update(reach.both_ends(view, kept))
+            kept = yield from select(view, "edge", self._edges, edges)
+            for some in chunks(kept, 1024):
+                found.update(reach.both_ends(view, some))
                 yield
         return found
 

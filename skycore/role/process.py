@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sys
 from typing import Literal
@@ -16,6 +17,8 @@ from skycore.role.analyzer import Analyzer
 from skycore.role.setup import Setup
 
 log = structlog.get_logger(__name__)
+
+_DESCRIPTORS = 65536
 
 Role = Literal["agent", "analyzer", "allinone"]
 
@@ -75,6 +78,7 @@ async def _watch_signals(stop: trio.Event) -> None:
 
 def run(role: Role, setup: Setup) -> None:
     """The same, from outside of trio; SkycoreError comes out as itself."""
+    _allow_descriptors()
     try:
         trio.run(serve, role, setup)
     except BaseExceptionGroup as group:
@@ -83,6 +87,13 @@ def run(role: Role, setup: Setup) -> None:
             if isinstance(error, SkycoreError):
                 raise error from None
         raise
+
+
+def _allow_descriptors() -> None:
+    """Every namespace costs some open files; the usual soft limit of 1,024 is meant for select(2), not for us."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:

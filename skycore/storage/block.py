@@ -14,7 +14,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Final
 
 import attrs
@@ -221,7 +221,7 @@ def _series(number: int, run: _Run, followers: list[tuple[Revision, bytes, bytes
 
 
 def _differences(values: list[int]) -> list[int]:
-    return [after - before for before, after in zip(values, values[1:], strict=False)]
+    return [after - before for before, after in pairwise(values)]
 
 
 def _table(raw: list[bytes], steps: bool) -> _Table:

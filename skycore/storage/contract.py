@@ -72,7 +72,7 @@ Record: TypeAlias = RevisionRecord | Mark | Gap | StaleInterval
 
 
 class Store(Protocol):
-    """The contract; it includes ``skycore.graph.view.HistoryReader``."""
+    """The contract; it includes ``skycore.graph.view.History``."""
 
     section: ClassVar[str]
 

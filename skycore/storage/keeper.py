@@ -25,6 +25,10 @@ MAX_BATCH = 4096
 BACKLOG = 8192
 """Revisions waiting for a commit, from which on ``room`` makes the links wait."""
 _SYNC_EACH = 1.0
+_MAINTAIN_EACH = 5.0
+# Between two pieces of upkeep the store's thread rests this many times as long as the first one took.
+_REST = 4
+_LEAST_REST, _LONGEST_REST = 0.02, 2.0
 _FIRST_PAUSE, _LAST_PAUSE = 0.1, 5.0
 
 
@@ -87,6 +91,7 @@ class HistoryKeeper:
             nursery.start_soon(self._wake_on, self._cursor.wait, lambda: bool(self._cursor.pending))
             nursery.start_soon(self._wake_on, self._stale_cursor.wait, lambda: bool(self._stale_cursor.pending))
             nursery.start_soon(self._sync_regularly)
+            nursery.start_soon(self._maintain_regularly)
             task_status.started()
             while True:
                 await self._wake.wait()
@@ -180,6 +185,21 @@ class HistoryKeeper:
                     await trio.to_thread.run_sync(self.store.sync)
                 except StorageError as error:
                     log.error("history cannot be synced to disk", error=str(error))
+
+    async def _maintain_regularly(self) -> None:
+        failing = False
+        while True:
+            start = trio.current_time()
+            more = False
+            try:
+                more = await trio.to_thread.run_sync(self.store.maintain)
+                failing = False
+            except StorageError as error:
+                if not failing:
+                    log.error("history cannot be compacted; trying again", error=str(error))
+                failing = True
+            rest = (trio.current_time() - start) * _REST
+            await trio.sleep(max(_LEAST_REST, min(rest, _LONGEST_REST)) if more else _MAINTAIN_EACH)
 
     def _announce(self, marks: Iterable[Mark]) -> None:
         for mark in marks:

@@ -60,7 +60,9 @@ _CHANGED = """
 """
 
 
-def last_rows(reader: sqlite3.Connection, at: int, start: int, ids: Collection[str] | None = None) -> Iterator[Revision]:
+def last_rows(
+    reader: sqlite3.Connection, at: int, start: int, ids: Collection[str] | None = None
+) -> Iterator[Revision]:
     """The revision of each element at ``at``, without those deleted before ``start``, where it is a row of the log."""
     return _rows(reader, _LAST_ROWS.format(ids=_ids(ids)), _moment(at, start, ids))
 
@@ -68,7 +70,7 @@ def last_rows(reader: sqlite3.Connection, at: int, start: int, ids: Collection[s
 def last_revisions(
     reader: sqlite3.Connection, at: int, start: int, ids: Collection[str] | None = None
 ) -> Iterator[Revision]:
-    """The revision of each element (of those named) at ``at``, without those deleted before ``start``."""
+    """The revision of each element (of those named) at ``at``, without those deleted before ``start`` (≤ at + 1)."""
     yield from last_rows(reader, at, start, ids)
     with closing(reader.execute(_LAST_BLOCKS.format(ids=_ids(ids)), _moment(at, start, ids))) as cursor:
         for id, runs, series in cursor:
@@ -121,8 +123,9 @@ def diff(reader: sqlite3.Connection, start: int, end: int) -> Difference:
     """What changed from ``start`` to ``end``; only elements with a revision in between are looked at."""
     with closing(reader.execute(_CHANGED, {"start": start, "end": end})) as cursor:
         ids = [id for (id,) in cursor]
+    # Whoever was deleted up to a moment is not there then: the moments that would show a tombstone begin after it.
     before, after = (
-        {revision.id: revision for revision in last_revisions(reader, at, FOR_EVER, ids)} for at in (start, end)
+        {revision.id: revision for revision in last_revisions(reader, at, at + 1, ids)} for at in (start, end)
     )
     return difference(before, after)
 

@@ -70,8 +70,8 @@ class File(Protocol):
         """The writer's turn, with a transaction that is committed at the end."""
         ...
 
-    def vacuum(self, pages: int) -> None:
-        """Give pages back to the file system."""
+    def vacuum(self, pages: int, *, last: bool) -> None:
+        """Give free pages back to the file system; ``last`` when no more will be given for now."""
         ...
 
 
@@ -79,13 +79,19 @@ class File(Protocol):
 class Counts:
     """What is in the file, and what was removed from it for ever."""
 
-    rows: int = 0
+    rows_in: int = 0
+    rows_out: int = 0
     blocks: int = 0
     compacted: int = 0
     measured: int = 0
     removed: int = 0
     removed_measured: int = 0
     horizon: int | None = None
+
+    @property
+    def rows(self) -> int:
+        """Rows in the log.  Two threads count, so each has a number of its own."""
+        return self.rows_in - self.rows_out
 
 
 class _Merged(NamedTuple):
@@ -112,9 +118,7 @@ class _Piece:
 class SteadyClock:
     """Milliseconds since the epoch by the clock of this machine, as long as that goes on as time does."""
 
-    def __init__(
-        self, wall: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, wall: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._wall = wall
         self._monotonic = monotonic
         self._offset = wall() - monotonic()
@@ -210,7 +214,7 @@ class Upkeep:
 
     def _count(self, piece: _Piece) -> None:
         counts = self.counts
-        counts.rows -= len(piece.seqs)
+        counts.rows_out += len(piece.seqs)
         counts.blocks += len(piece.blocks)
         counts.compacted += sum(block.revisions for block, _ in piece.blocks)
         counts.measured += sum(block.measured for block, _ in piece.blocks)
@@ -303,7 +307,7 @@ class Upkeep:
         spare = max(_SPARE_PAGES, pages // 10)
         if mode != 2 or free <= spare:
             return False
-        self._file.vacuum(min(_PAGES_A_SLICE, free - spare))
+        self._file.vacuum(min(_PAGES_A_SLICE, free - spare), last=free - spare <= _PAGES_A_SLICE)
         return True
 
 

@@ -1,8 +1,8 @@
 """A guest with Debian's own kernel, for what the machine's kernel lacks: link kinds, modules, datapaths.
 
-QEMU boots the kernel without KVM.  The guest's root is this machine's file system, read-only under a layer in memory, so
-that the same programs and the same Python environment run there; it has no network but the namespaces made inside.
-A first command takes some 16 s; the kernel's package is downloaded by apt once, unpacked into a cache and never installed.
+QEMU boots the kernel without KVM.  The guest's root is this machine's file system, read-only under a layer in memory,
+so that the same programs and the same Python environment run there; it has no network but the namespaces made inside.
+A first command takes some 16 s; the kernel's package is downloaded by apt once, unpacked into a cache, never installed.
 
 Needs Debian on x86-64, and the programs that ``PROGRAMS`` names.
 """

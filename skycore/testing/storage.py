@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Thread
@@ -22,7 +22,8 @@ from hypothesis import strategies as st
 from skycore.errors import StorageError
 from skycore.filter import Equals
 from skycore.graph.element import Revision, build_revision, canonical_metadata
-from skycore.graph.view import GraphView
+from skycore.graph.past import since_of
+from skycore.graph.view import Change, Difference, GraphView
 from skycore.storage.contract import Gap, Mark, Record, RevisionRecord, StaleInterval, Store
 
 
@@ -90,15 +91,70 @@ def expected_at(history: Sequence[Revision], at: int, duration: int = 0) -> dict
     return found
 
 
+def expected_between(history: Sequence[Revision], start: int, end: int) -> list[tuple[str, int]]:
+    """(id, number) of the revisions that were current in the period, by the rule of ``Store.revisions_between``."""
+    found: list[tuple[int, str, int]] = []
+    for index, revision in enumerate(history):
+        successor = next((other for other in history[index + 1 :] if other.id == revision.id), None)
+        archived = revision.deleted_at
+        if archived is None and successor is not None:
+            archived = since_of(successor)
+        if since_of(revision) <= end and (archived is None or archived >= start):
+            at = revision.deleted_at if revision.deleted_at is not None else revision.updated_at
+            found.append((at, revision.id, revision.revision))
+    return [(id, number) for _, id, number in sorted(found)]
+
+
+def expected_diff(history: Sequence[Revision], start: int, end: int) -> Difference:
+    """What ``Store.diff`` says, from the graphs at both moments."""
+    sides = []
+    for at in (start, end):
+        side: dict[str, Revision] = {}
+        for revision in history:
+            if since_of(revision) <= at:
+                side[revision.id] = revision
+        sides.append({id: revision for id, revision in side.items() if revision.deleted_at is None})
+    before, after = sides
+    changed = []
+    for new in after.values():
+        old = before.get(new.id)
+        if old is not None and old.metadata() != new.metadata():
+            keys = {*old.metadata(), *new.metadata()}
+            differing = tuple(sorted(key for key in keys if old.metadata().get(key) != new.metadata().get(key)))
+            changed.append(Change(old, new, differing))
+
+    def order(revision: Revision) -> tuple[int, str]:
+        return revision.created_at, revision.id
+
+    return Difference(
+        tuple(sorted((new for new in after.values() if new.id not in before), key=order)),
+        tuple(sorted((old for old in before.values() if old.id not in after), key=order)),
+        tuple(sorted(changed, key=lambda change: order(change.after))),
+    )
+
+
+def maintain(store: Store) -> None:
+    """Have the store do all that there is to do."""
+    for _ in range(10_000):
+        if not store.maintain():
+            return
+    raise AssertionError("the store never says that there is nothing left to do")
+
+
 _steps = st.lists(
-    st.tuples(st.sampled_from("abc"), st.sampled_from(["change", "delete"]), st.integers(0, 3)), max_size=25
+    st.tuples(st.sampled_from("abc"), st.sampled_from(["change", "measure", "measure", "delete"]), st.integers(0, 3)),
+    max_size=30,
 )
 
 
-def _history(steps: list[tuple[str, str, int]]) -> list[Revision]:
-    """Lives of a few elements; time goes on by 0–3 ms with each step."""
+def make_history(steps: list[tuple[str, str, int]]) -> list[Revision]:
+    """Lives of a few elements; time goes on by the third number of each step (ms).
+
+    A step changes a metadata key, measures (only ``Metric`` and ``LastUpdateMetric`` change), or deletes.
+    """
     history: list[Revision] = []
     last: dict[str, Revision] = {}
+    values: dict[str, int] = {}
     now = 1000
     for id, step, passed in steps:
         now += passed
@@ -108,10 +164,26 @@ def _history(steps: list[tuple[str, str, int]]) -> list[Revision]:
             continue
         number = before.revision + 1 if before is not None else 1
         created = before.created_at if before is not None and alive else now
-        record = make_revision(id, number, now, created_at=created, deleted=step == "delete", Value=number)
+        if step == "change" or not alive:
+            values[id] = number
+        record = make_revision(
+            id,
+            number,
+            now,
+            created_at=created,
+            deleted=step == "delete",
+            Value=values[id],
+            Metric={"RxBytes": number * 1000, "RxPackets": number // 3, "Last": now},
+            LastUpdateMetric={name: passed for name in ("RxBytes", "TxBytes") if passed % 2},
+        )
         last[id] = record.revision
         history.append(record.revision)
     return history
+
+
+def content_of(revisions: Iterable[Revision]) -> list[tuple[bytes, tuple[str, ...]]]:
+    """What a store has to give back of revisions: their bytes and owners."""
+    return [(revision.json, revision.owners) for revision in revisions]
 
 
 class StorageConformance:
@@ -305,12 +377,72 @@ class StorageConformance:
         assert not failures
         assert elements_of(store.graph_at(10**9)) == dict.fromkeys(ids, 59)
 
-    @given(_steps, st.lists(st.integers(1, 6), min_size=1, max_size=8), st.integers(0, 12))
-    @settings(max_examples=40, deadline=None)
+    def test_all_revisions_of_a_period(self, store: Store) -> None:
+        store.commit(
+            [
+                make_revision("old", 1, 900),
+                make_revision("n", 1, 1000),
+                make_revision("n", 2, 1010, created_at=1000),
+                make_revision("n", 3, 1020, created_at=1000, deleted=True),
+                make_revision("e", 1, 1005, ends=("n", "nowhere")),
+            ]
+        )
+
+        def period(start: int, end: int) -> list[tuple[str, int]]:
+            return [(revision.id, revision.revision) for revision in store.revisions_between(start, end)]
+
+        assert period(1000, 1005) == [("old", 1), ("n", 1), ("e", 1)]
+        assert period(1011, 1030) == [("old", 1), ("e", 1), ("n", 2), ("n", 3)]
+        assert period(1010, 1010) == [("old", 1), ("n", 1), ("e", 1), ("n", 2)]
+        assert period(1021, 1030) == [("old", 1), ("e", 1)]
+        assert period(0, 899) == []
+        assert len(store.revisions_between(1000, 1005, limit=3)) == 3
+        with pytest.raises(StorageError, match="more than 2 revisions"):
+            store.revisions_between(1000, 1005, limit=2)
+
+    def test_the_difference_of_two_moments(self, store: Store) -> None:
+        before = make_revision("n", 1, 1000, MTU=1500, State="UP", Text="x")
+        after = make_revision("n", 3, 1020, created_at=1000, MTU=9000, Text="x", New=True)
+        same = make_revision("same", 1, 1000)
+        same_again = make_revision("same", 2, 1015, created_at=1000, owners=("docker",))
+        gone, new = make_revision("gone", 1, 1000), make_revision("new", 1, 1015)
+        store.commit([before, same, gone, make_revision("n", 2, 1010, created_at=1000), same_again, new])
+        store.commit([make_revision("gone", 2, 1011, created_at=1000, deleted=True), make_revision("brief", 1, 1012)])
+        store.commit([make_revision("brief", 2, 1014, created_at=1012, deleted=True), after])
+        found = store.diff(1005, 1020)
+        assert found.appeared == (new.revision,)
+        assert found.vanished == (gone.revision,)
+        assert found.changed == (Change(before.revision, after.revision, ("MTU", "New", "State")),)
+        assert store.diff(1015, 1015) == Difference((), (), ())
+        assert [revision.id for revision in store.diff(0, 1000).appeared] == ["gone", "n", "same"]
+
+    def test_it_says_how_it_is(self, store: Store) -> None:
+        store.commit([make_revision("n", 1, 1000)])
+        status = store.status()
+        assert status["Error"] is None
+        assert status["Bytes"] > 0
+        store.close()
+        assert store.status()["Error"]
+
+    def test_maintenance_changes_no_answer(self, store: Store) -> None:
+        history = make_history([("a", "measure" if step % 9 else "change", 1) for step in range(300)])
+        for begin in range(0, len(history), 50):
+            batch = [RevisionRecord(revision) for revision in history[begin : begin + 50]]
+            store.commit(batch)
+            maintain(store)
+            store.commit(batch)
+        assert content_of(store.revisions("a")) == content_of(history)
+        for revision in history[::7]:
+            (found,) = store.graph_at(revision.updated_at).ids("node")
+            assert found == "a"
+            assert store.graph_at(revision.updated_at).get("node", "a") == revision
+
+    @given(_steps, st.lists(st.integers(1, 6), min_size=1, max_size=8), st.integers(0, 12), st.integers(1, 4))
+    @settings(max_examples=60, deadline=None)
     def test_the_past_is_what_the_rule_says(
-        self, steps: list[tuple[str, str, int]], sizes: list[int], duration: int
+        self, steps: list[tuple[str, str, int]], sizes: list[int], duration: int, maintain_each: int
     ) -> None:
-        history = _history(steps)
+        history = make_history(steps)
         with tempfile.TemporaryDirectory() as folder:
             position = turn = 0
             with self.opened(Path(folder)) as store:
@@ -320,12 +452,24 @@ class StorageConformance:
                     store.commit([RevisionRecord(revision) for revision in batch])
                     position += size
                     turn += 1
+                    if turn % maintain_each == 0:
+                        store.maintain()
+                self._check(store, history, duration)
             with self.opened(Path(folder)) as store:
-                for at in {moment + shift for moment in (r.updated_at for r in history) for shift in (-1, 0, 1)}:
-                    assert elements_of(store.graph_at(at)) == expected_at(history, at)
-                    assert elements_of(store.graph_at(at, duration)) == expected_at(history, at, duration)
-                for id in "abc":
-                    assert store.revisions(id) == [revision for revision in history if revision.id == id]
-                assert {revision.id for revision in store.current()} == {
-                    id for id in "abc" if (lives := [r for r in history if r.id == id]) and lives[-1].deleted_at is None
-                }
+                self._check(store, history, duration)
+                maintain(store)
+                self._check(store, history, duration)
+
+    def _check(self, store: Store, history: list[Revision], duration: int) -> None:
+        moments = sorted({moment + shift for moment in (r.updated_at for r in history) for shift in (-1, 0, 1)})
+        for at in moments:
+            assert elements_of(store.graph_at(at)) == expected_at(history, at)
+            assert elements_of(store.graph_at(at, duration)) == expected_at(history, at, duration)
+            period = store.revisions_between(at - duration, at)
+            assert [(one.id, one.revision) for one in period] == expected_between(history, at - duration, at)
+            assert store.diff(at - duration, at) == expected_diff(history, at - duration, at)
+        for id in "abc":
+            assert store.revisions(id) == [revision for revision in history if revision.id == id]
+        assert {revision.id for revision in store.current()} == {
+            id for id in "abc" if (lives := [r for r in history if r.id == id]) and lives[-1].deleted_at is None
+        }

@@ -11,6 +11,7 @@ from typing import Any
 
 import attrs
 import pytest
+import structlog
 import trio
 import trio_websocket
 
@@ -199,6 +200,7 @@ class AgentEnd:
         await self.recorder.caught_up()
         written = self.recorder.written
         await until(lambda: self.spool.reader("analyzer").acknowledged >= (self.recorder.epoch, written))
+        await until(lambda: self.uplink.state.acknowledged >= written)
 
 
 class Hand:
@@ -249,6 +251,14 @@ class Ends:
             nursery, stream, "analyzer", messages.PATH, extra_headers=headers or []
         )
         return Hand(socket)
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Any:
+    old = structlog.get_config()
+    structlog.configure(logger_factory=structlog.ReturnLoggerFactory(), processors=[])
+    yield
+    structlog.configure(**old)
 
 
 @pytest.fixture

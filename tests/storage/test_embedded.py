@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from skycore.errors import StorageError
-from skycore.storage import embedded
+from skycore.storage import file
 from skycore.storage.contract import Mark
 from skycore.storage.embedded import EmbeddedStore
 from skycore.testing.storage import StorageConformance, elements_of, make_revision
@@ -23,7 +23,8 @@ _WRITER = Path(__file__).with_name("committing_child.py")
 
 
 def _store(folder: Path) -> EmbeddedStore:
-    return EmbeddedStore(EmbeddedStore.Settings(path=str(folder)))
+    # The times of test data are just after 1970; by age they would all be removed.
+    return EmbeddedStore(EmbeddedStore.Settings(path=str(folder), retention_days=0))
 
 
 class TestEmbeddedStore(StorageConformance):
@@ -206,8 +207,8 @@ def test_a_value_that_sqlite_cannot_hold_stops_nothing_else(tmp_path: Path) -> N
 
 def test_the_log_beside_the_file_stays_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Even while a reader never lets go of its snapshot for long."""
-    monkeypatch.setattr(embedded, "_CHECKPOINT_BYTES", 1 << 20)
-    monkeypatch.setattr(embedded, "_WAL_BYTES", 4 << 20)
+    monkeypatch.setattr(file, "CHECKPOINT_BYTES", 1 << 20)
+    monkeypatch.setattr(file, "WAL_BYTES", 4 << 20)
     store = _store(tmp_path)
     store.open()
     stop = threading.Event()

@@ -131,10 +131,9 @@ class Process(Closing):
         return probe
 
     def elements(self, prefix: str = "G") -> dict[str, dict[str, Any]]:
-        """All nodes and edges by ID; ``prefix`` may be a moment, as in ``G.At(…)``."""
-        nodes = self.query(f"{prefix}.V()") or []
-        edges = self.query(f"{prefix}.E()") or []
-        return {element["ID"]: element for element in [*nodes, *edges]}
+        """All nodes and edges at one moment, by ID; ``prefix`` may name the moment, as in ``G.At(…)``."""
+        (graph,) = self.query(prefix)
+        return {element["ID"]: element for element in [*(graph["Nodes"] or ()), *(graph["Edges"] or ())]}
 
     # ------------------------------------------------------------------ ends
 
@@ -161,6 +160,15 @@ def content(elements: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
         id: json.dumps({key: value for key, value in element.items() if key not in left_out}, sort_keys=True)
         for id, element in elements.items()
     }
+
+
+UNSTEADY = frozenset({"Metric", "LastUpdateMetric", "FDB", "MDB", "Neighbors"})
+"""Metadata that traffic changes at any time: counters, and what the kernel learns from packets."""
+
+
+def steady(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Metadata without what traffic changes."""
+    return {key: value for key, value in metadata.items() if key not in UNSTEADY}
 
 
 def revisions(elements: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import random
 import socket
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -29,6 +30,7 @@ LINK_CHANGES: Final = LINK_ASPECTS | {TRANSCEIVER}
 
 _LINK_FLAGS: Final = 0x1 | 0x40 | 0x10000  # IFF_UP, IFF_RUNNING, IFF_LOWER_UP of linux/if.h
 _LEAST_PAUSE: Final = 0.05
+_MOST_PAUSE: Final = 1.0
 _SHARE: Final = 4.0
 """After reading, the probe rests so many times as long as it read: a burst of changes is read as one."""
 _READERS: Final = trio.CapacityLimiter(2)  # they queue for one lock in the kernel anyway
@@ -84,8 +86,10 @@ class Follower:
             await self._keep_up()
 
     async def _keep_up(self) -> None:
-        refresh_due = trio.current_time() + self._interval
-        sample_due = trio.current_time() + self._sampling
+        # The probes of many namespaces start together and should not look together.
+        early = random.uniform(0.5, 1.0)
+        refresh_due = trio.current_time() + self._interval * early
+        sample_due = trio.current_time() + self._sampling * early
         while True:
             with trio.move_on_at(min(refresh_due, sample_due)):
                 await self._wake.wait()
@@ -102,7 +106,7 @@ class Follower:
                 await self._sample()
                 sample_due = began + self._sampling
             self._show_status()
-            await trio.sleep(max(_LEAST_PAUSE, _SHARE * (trio.current_time() - began)))
+            await trio.sleep(min(max(_LEAST_PAUSE, _SHARE * (trio.current_time() - began)), _MOST_PAUSE))
 
     # ------------------------------------------------------------------ hearing
 
@@ -233,8 +237,10 @@ class Follower:
             lambda requests, ioctl, family: self._counters.read(requests, ioctl, family, listed)
         )
         changed = set()
-        for index, known in self._known.items():
-            if known.statistics != found.get(index, {}):
+        for index, name, _ in listed:
+            known = self._known.get(index)
+            # Meanwhile the index may have gone to another interface.
+            if known is not None and known.name == name and known.statistics != found.get(index, {}):
                 known.statistics = found.get(index, {})
                 changed.add(index)
         return changed

@@ -30,6 +30,8 @@ RTNLGRP_LINK: Final = 1
 
 _READ_SIZE: Final = 64 << 10  # the kernel makes no larger part of a dump than 32 KiB
 _RECEIVE_BUFFER: Final = 4 << 20
+_FULL_SOCKET: Final = 1 << 14
+"""Messages that no full socket holds more of."""
 _ANSWER_SECONDS: Final = 3.0
 _NOT_OFFERED: Final = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.EPERM, errno.ENOENT})
 
@@ -99,7 +101,7 @@ class EventSocket(_Socket):
         """
         buffers: list[bytes] = []
         lost = False
-        while lost or len(buffers) < limit:
+        while len(buffers) < (_FULL_SOCKET if lost else limit):
             try:
                 buffer, sender = self._socket.recvfrom(_READ_SIZE, socket.MSG_DONTWAIT)
             except BlockingIOError:

@@ -172,7 +172,7 @@ def one_of(read: Read, names: Mapping[int, str]) -> Read:
 
     def named(payload: bytes, start: int, end: int) -> str:
         number = read(payload, start, end)
-        return names.get(number) or str(number)
+        return names.get(number, str(number))
 
     return named
 

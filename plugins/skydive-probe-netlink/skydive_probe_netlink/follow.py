@@ -214,7 +214,8 @@ class Follower:
             self._peers_wanted = trio.Event()
             if self._unknown_numbers():
                 found = await self._peers.search()
-                self._interfaces.mark(self._interfaces.over(found))
+                # A number that never becomes known must not keep the names of the others from being followed.
+                self._interfaces.mark(self._interfaces.over(found | self._peers.named_anew()))
                 self._say()
                 await trio.sleep(_PEER_SEARCH_PAUSE)
                 await _first(self._view.changed, self._peers_wanted.wait)

@@ -88,7 +88,6 @@ class PeerNamespaces:
                     found.add(nsid)
             finally:
                 os.close(fd)
-        self._names = self._read_names()
         return found
 
 

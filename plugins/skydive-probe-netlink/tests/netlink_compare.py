@@ -11,8 +11,28 @@ from skycore.testing import ProbeLab
 
 Json = dict[str, Any]
 _UNKNOWN_TO_IP = frozenset(
-    {"@ID", "@Revision", "TID", "Driver", "Metric", "LastUpdateMetric", "CarrierChanges", "ParentDevName", "ParentDevBus"}
-    | {"GROMaxSize", "TSOMaxSize", "TSOMaxSegs", "ProtoDown", "PermMAC", "LinkNetNsName", "Qdiscs", "Filters", "Programs"}
+    {
+        "@ID",
+        "@Revision",
+        "TID",
+        "Driver",
+        "Metric",
+        "LastUpdateMetric",
+        "CarrierChanges",
+        "ParentDevName",
+        "ParentDevBus",
+    }
+    | {
+        "GROMaxSize",
+        "TSOMaxSize",
+        "TSOMaxSegs",
+        "ProtoDown",
+        "PermMAC",
+        "LinkNetNsName",
+        "Qdiscs",
+        "Filters",
+        "Programs",
+    }
 )
 _RULE_KEYS = frozenset({"Family", "Priority", "From", "To", "Table", "Not", "Goto", "FwMark", "IIf", "OIf", "Action"})
 
@@ -76,18 +96,26 @@ def differences(graph: Mapping[int, Json], witness: Mapping[int, Json]) -> list[
     for index in graph.keys() & witness.keys():
         for key in sorted(graph[index].keys() | witness[index].keys()):
             ours, theirs = graph[index].get(key), witness[index].get(key)
-            if isinstance(ours, dict) and isinstance(theirs, dict):
+            if isinstance(ours, dict) and key not in {"Wireguard", "Hsr", "Macsec"}:
+                theirs = theirs or {}
                 ours = {name: value for name, value in ours.items() if name in _known(key, theirs)}
+                if "LinkNetNsID" in graph[index]:
+                    # ip names the device of a tunnel only when it is in the same namespace.
+                    ours.pop("Link", None)
+                    theirs = {name: value for name, value in theirs.items() if name != "Link"}
             elif key in {"RoutingTables", "Neighbors", "FDB", "MDB"}:
-                ours, theirs = sorted(ours or []), sorted(theirs or [])
-            elif isinstance(ours, dict) and theirs is None and key in {"Wireguard", "Hsr", "Macsec"}:
+                ours, theirs = sorted(set(ours or [])), sorted(set(theirs or []))
+            elif isinstance(ours, dict):
                 continue
             if ours != theirs:
                 found.append(f"ifindex {index} ({graph[index].get('Name')}) {key}: graph {ours!r}, ip {theirs!r}")
     return found
 
 
-_ALWAYS = {"Tunnel": {"Local", "Remote", "Link", "TTL", "InKey", "OutKey"}, "Bond": {"ActiveSlave", "Primary", "MiiMon"}}
+_ALWAYS = {
+    "Tunnel": {"Local", "Remote", "Link", "TTL", "InKey", "OutKey"},
+    "Bond": {"ActiveSlave", "Primary", "MiiMon"},
+}
 
 
 def _known(key: str, theirs: Json) -> set[str]:

@@ -16,7 +16,6 @@ TABLES = {"default": 253, "main": 254, "local": 255}
 STATES = {"LOWERLAYERDOWN": "LOWER-LAYER-DOWN", "NOTPRESENT": "NOT-PRESENT"}
 FLAGS = {"UP": "UP", "BROADCAST": "BROADCAST", "LOOPBACK": "LOOPBACK"}
 FLAGS |= {"POINTOPOINT": "POINTTOPOINT", "MULTICAST": "MULTICAST"}
-ON = {0: False, 1: True, False: False, True: True, "on": True, "off": False}
 
 
 class Namespace:
@@ -27,7 +26,9 @@ class Namespace:
 
     def ask(self, program: str, *words: str) -> list[Json]:
         command = [program, "-n", self.name, *words]
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=30, check=False)
+        done = subprocess.run(command, capture_output=True, timeout=30, check=False)
+        if done.returncode and b"not supported" in done.stderr:
+            return []
         if done.returncode:
             raise RuntimeError(f"{command} ended with {done.returncode}: {done.stderr.decode()}")
         found: list[Json] = json.loads(done.stdout or b"[]")
@@ -41,8 +42,12 @@ class Namespace:
         add_routes(told, indexes, self.ask("ip", "-4", "-j", "-d", "route", "show", "table", "all"), 4)
         add_routes(told, indexes, self.ask("ip", "-6", "-j", "-d", "route", "show", "table", "all"), 6)
         for entry in self.ask("ip", "-j", "neigh"):
-            flags = [flag for word, flag in (("extern_learn", "NTF_EXT_LEARNED"), ("router", "NTF_ROUTER")) if word in entry]
-            neighbour(told[indexes[entry["dev"]]], "Neighbors", entry["dst"], entry.get("lladdr"), entry["state"], flags)
+            flags = [
+                flag for word, flag in (("extern_learn", "NTF_EXT_LEARNED"), ("router", "NTF_ROUTER")) if word in entry
+            ]
+            # Of a device without addresses ip prints a byte that is none of the message's.
+            mac = entry.get("lladdr", "") if ":" in entry.get("lladdr", "") else ""
+            neighbour(told[indexes[entry["dev"]]], "Neighbors", entry["dst"], mac, entry["state"], flags)
         for entry in self.ask("bridge", "-j", "fdb"):
             add_fdb(told, indexes, entry)
         for entry in self.ask("bridge", "-j", "vlan"):
@@ -104,7 +109,7 @@ def addresses(link: Json, family: str) -> list[str]:
 
 
 def only(**values: Any) -> Json:
-    return {key: value for key, value in values.items() if value is not None and value != 0 or value is False}
+    return {key: value for key, value in values.items() if (value is not None and value != 0) or value is False}
 
 
 def key_number(text: str | None) -> int | None:
@@ -121,7 +126,12 @@ def end(data: Json, word: str) -> str | None:
 
 
 def bridge(data: Json, _indexes: Mapping[str, int]) -> Json:
-    seconds = {"ForwardDelay": "forward_delay", "HelloTime": "hello_time", "MaxAge": "max_age", "AgeingTime": "ageing_time"}
+    seconds = {
+        "ForwardDelay": "forward_delay",
+        "HelloTime": "hello_time",
+        "MaxAge": "max_age",
+        "AgeingTime": "ageing_time",
+    }
     return {
         "Bridge": only(
             **{ours: data[theirs] / 100 for ours, theirs in seconds.items()},
@@ -283,7 +293,9 @@ def number(text: str | int, names: Mapping[str, int]) -> int:
     return names[text] if text in names else int(text)  # type: ignore[index]
 
 
-def neighbour(node: Json, key: str, ip: str | None, mac: str | None, states: Iterable[str], flags: Iterable[str]) -> None:
+def neighbour(
+    node: Json, key: str, ip: str | None, mac: str | None, states: Iterable[str], flags: Iterable[str]
+) -> None:
     entry = (mac or "", ip or "", tuple(sorted(f"NUD_{state}" for state in states)), tuple(sorted(flags)))
     node.setdefault(key, []).append(entry)
 

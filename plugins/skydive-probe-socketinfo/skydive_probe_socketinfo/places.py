@@ -94,8 +94,9 @@ class Places:
             path = self._paths[id]
             try:
                 namespace = self._host.netns(path)
-                # The agent's own namespace is the host, whatever other names it has.
-                if namespace.key != self._host.namespace.key:
+                # The agent's own namespace is the host, whatever other names it has.  And for a moment the path of a
+                # node that is about to go may mean a namespace that has a node of its own.
+                if all(namespace.key != place.namespace.key for place in self._places.values()):
                     self._places[id] = self._open(namespace.key, namespace)
             except (OSError, ValueError) as error:
                 self.unreachable[path] = str(error)

@@ -14,7 +14,7 @@ from skydive_probe_socketinfo.places import Places
 from skydive_probe_socketinfo.processes import Process, ProcessTable
 from skydive_probe_socketinfo.publish import ProcessPublisher, Publisher
 
-_SHARE: Final = 50
+_SHARE: Final = 100
 _LONGEST_PAUSE: Final = 300.0
 """Looking takes one part in _SHARE of a core at most, unless that would mean to look less often than this (seconds)."""
 
@@ -85,9 +85,9 @@ class SocketInfoProbe:
                         pause = max(settings.poll, min(_LONGEST_PAUSE, look.seconds * _SHARE))
                         next_look = trio.current_time() + pause
                         self._report(places, look, pause)
-                    told, due = publisher.publish(places.all(), self._owners)
+                    asked, due = publisher.publish(places.all(), self._owners)
                     if processes is not None:
-                        due = min(due, processes.publish(places.all(), self._owners, told or bool(left)))
+                        due = min(due, processes.publish(places.all(), self._owners, asked or bool(left)))
                     task_status.started()
                     task_status = trio.TASK_STATUS_IGNORED
                     with trio.move_on_at(min(next_look, due)):

@@ -32,7 +32,7 @@ class Publisher:
 
     def publish(self, places: Iterable[Place], owners: Mapping[int, Process]) -> tuple[bool, float]:
         """Tell what is due; returns whether anything was, and when (trio's clock) something will be."""
-        told, due = False, math.inf
+        asked, due = False, math.inf
         now = trio.current_time()
         for place in places:
             inventory = place.inventory
@@ -42,11 +42,11 @@ class Publisher:
             if at > now:
                 due = min(due, at)
                 continue
+            asked = True
             listing = inventory.listing(owners, self._limit)
             inventory.told()
             if listing == place.told:
                 continue
-            told = True
             place.told = listing
             pause = max(self._interval, listing.size / _BYTES_PER_SECOND)
             place.open_at, place.passing_at = now + pause, now + _PASSING * pause
@@ -59,7 +59,7 @@ class Publisher:
                 self._host.graph.annotate(place.key, metadata)
             else:
                 self._host.graph.drop(place.key)
-        return told, due
+        return asked, due
 
     def left(self, place: Place) -> None:
         """A namespace is looked at no more."""

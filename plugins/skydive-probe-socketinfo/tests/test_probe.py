@@ -171,6 +171,21 @@ async def test_a_namespace_that_cannot_be_entered(netns: MakeNetns, puppet: Make
         assert lab.report("socketinfo").restarts == 0
 
 
+async def test_two_nodes_that_mean_one_namespace(netns: MakeNetns, puppet: MakePuppet) -> None:
+    here, inner = netns(), netns()
+    one = puppet(inner.path)
+    one("s = socket.create_server(('127.0.0.1', 0))")
+    async with run_probes({"socketinfo": QUICK}, namespace=here.path) as lab:
+        somebody = lab.graph.claimant("somebody")
+        for number, path in enumerate((inner.path, inner.path, here.path)):
+            somebody.put(f"5d7f2d5e-0000-5000-8000-00000000000{number}", {"Name": "x", "Type": "netns", "Path": path})
+        fields = lab.report("socketinfo").fields
+        await lab.until(lambda: fields["sockets"] == 1)
+        assert fields["namespaces"] == 2
+        somebody.withdraw()
+        await lab.until(lambda: fields["namespaces"] == 1 and fields["sockets"] == 0)
+
+
 async def test_an_unchanged_list_is_not_said_again(netns: MakeNetns, puppet: MakePuppet) -> None:
     here = netns()
     one = puppet(here.path)
@@ -252,10 +267,10 @@ async def test_five_thousand_sockets(netns: MakeNetns, puppet: MakePuppet, witne
     assert len(expected) == 5001
     settings = {**QUICK, "max_sockets": 6000}
     async with run_probes({"socketinfo": settings}, namespace=here.path) as lab:
-        await lab.until(lambda: shape(sockets_of(lab, Type="host")) == expected)
+        await lab.until(lambda: shape(sockets_of(lab, Type="host")) == expected, 15)
         two.end()
         # Half of them end at once, more than the kernel keeps news of.
-        await lab.until(lambda: lab.report("socketinfo").fields["sockets"] == 2501, 15)
+        await lab.until(lambda: lab.report("socketinfo").fields["sockets"] == 2501, 30)
         assert lab.report("socketinfo").restarts == 0
 
 
@@ -294,6 +309,21 @@ async def test_processes_and_who_talks_to_whom(netns: MakeNetns, puppet: MakePup
         await lab.until(lambda: talking() == {(id_of(client), id_of(server))})
         client.end()
         await lab.until(lambda: not talking() and not lab.nodes(Type="process", PID=client.pid))
+
+
+async def test_a_socket_that_changes_hands(netns: MakeNetns, puppet: MakePuppet, witness: Witness) -> None:
+    here = netns()
+    one = puppet(here.path)
+    one("a = socket.create_server(('127.0.0.1', 0)); r, w = os.pipe()")
+    async with run_probes({"socketinfo": QUICK}, namespace=here.path) as lab:
+        assert [entry["Pid"] for entry in sockets_of(lab, Type="host")] == [one.pid]
+        one("child = os.fork() or (os.read(r, 1), os._exit(0))")
+        one("a.close()")
+        child = one("child")
+        await lab.until(lambda: [entry["Pid"] for entry in sockets_of(lab, Type="host")] == [child])
+        assert shape(sockets_of(lab, Type="host")) == witness(here.path)
+        one("os.write(w, b'x'), os.waitpid(child, 0)")
+        await lab.until(lambda: "Sockets" not in only(lab.nodes(Type="host")))
 
 
 async def test_who_runs_again_finds_what_is(netns: MakeNetns, puppet: MakePuppet, monkeypatch: Any) -> None:

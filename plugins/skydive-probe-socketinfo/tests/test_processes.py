@@ -97,6 +97,21 @@ def test_a_socket_that_was_handed_over(table: ProcessTable, puppet: MakePuppet) 
     assert table.update({inode}) == {inode: None}
 
 
+def test_a_new_socket_is_looked_at_before_many_old_ones(
+    table: ProcessTable, puppet: MakePuppet, mine: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "_RECHECKS", 2)
+    table.update(set(mine))
+    parent = puppet()
+    parent("a = socket.socket(); r, w = os.pipe()")
+    inode = parent.inode("a")
+    parent("child = os.fork() or (os.read(r, 1), os._exit(0))")
+    assert pids(table.update({*mine, inode})) == {inode: parent.pid}
+    parent("a.close()")
+    assert pids(table.update({*mine, inode})) == {inode: parent("child")}
+    parent("os.write(w, b'x'), os.waitpid(child, 0)")
+
+
 def test_another_program_in_the_same_process(table: ProcessTable, puppet: MakePuppet) -> None:
     one = puppet()
     one("a = socket.socket(); os.set_inheritable(a.fileno(), True)")

@@ -7,6 +7,7 @@ of TinkerPop.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from operator import attrgetter
 from typing import Final, final
 
 import attrs
@@ -24,7 +25,6 @@ from skycore.gremlin.operation import (
     Operation,
     Stream,
     Work,
-    prepare,
 )
 from skycore.gremlin.predicates import all_of, pair_filters
 from skycore.gremlin.reach import Neighbours
@@ -44,7 +44,7 @@ class Move(Operation):
     """
 
     gives: Kind
-    neighbours: Neighbours
+    neighbours: Neighbours = attrs.field(repr=attrgetter("__name__"))
     narrow: Narrow
     distinct: bool = False
     ordered: bool = True
@@ -53,9 +53,8 @@ class Move(Operation):
         kind = ELEMENT_KINDS[self.gives]
         if self.narrow.stop is not None and self.narrow.start >= self.narrow.stop:
             return Stream(self.gives)
-        yield from prepare(execution.view, kind, self.narrow.filter, len(stream.items))
         reach = self._reach_once if self.distinct else self._reach
-        reached = yield from self.narrow.apply(execution, kind, reach(execution, stream), len(stream.items))
+        reached = yield from self.narrow.apply(execution, kind, reach(execution, stream))
         return Stream(self.gives, reached)
 
     def _reach(self, execution: Execution, stream: Stream) -> Iterator[list[str]]:

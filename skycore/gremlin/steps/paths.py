@@ -10,7 +10,7 @@ import attrs
 from skycore.errors import GremlinExecutionError
 from skycore.filter import EVERYTHING, Filter
 from skycore.graph.snapshot import Snapshot
-from skycore.gremlin.operation import NODES, PATHS, Execution, Kind, Narrow, Operation, Stream, Work, chunks, prepare
+from skycore.gremlin.operation import NODES, PATHS, Execution, Kind, Narrow, Operation, Stream, Work, chunks
 from skycore.gremlin.paths import PathFinder
 from skycore.gremlin.predicates import all_of, pair_filters
 from skycore.gremlin.registry import Call, step
@@ -32,9 +32,7 @@ class FindPaths(Operation):
             targets = frozenset((yield from view.search("node", self.targets, ordered=False)))
         else:
             ids = view.ids("node")
-            targets = yield from Narrow(self.targets).apply(execution, "node", chunks(ids), len(ids))
-        # A search looks at more edges than can be told beforehand; an index of their relation is always there.
-        yield from prepare(view, "edge", self.edges, len(stream.items))
+            targets = yield from Narrow(self.targets).apply(execution, "node", chunks(ids))
         finder = PathFinder(execution, targets, self.edges)
         paths: list[tuple[str, ...]] = []
         held = 0

@@ -53,13 +53,13 @@ class Source(Operation):
         if self.id is not None:
             if view.get(kind, self.id) is None:
                 raise execution.error(f"{kind.capitalize()} '{self.id}' does not exist", self.offset)
-            return (yield from narrow.apply(execution, kind, ([self.id],), 1))
+            return (yield from narrow.apply(execution, kind, ([self.id],)))
         if narrow.filter == EVERYTHING:
             ids: Collection[str] = view.ids(kind)
         elif isinstance(view, Snapshot) and not (narrow.windowed and narrow.stop == narrow.start):
             ids = yield from view.search(kind, narrow.filter, ordered=self.ordered)
         elif execution.frozen:
-            return (yield from narrow.apply(execution, kind, chunks(view.ids(kind)), len(view.ids(kind))))
+            return (yield from narrow.apply(execution, kind, chunks(view.ids(kind))))
         else:
             ids = view.match(kind, narrow.filter)
         if narrow.windowed:

@@ -22,7 +22,7 @@ from skycore.gremlin.operation import (
     Stream,
     Work,
     chunks,
-    prepare,
+    select,
 )
 from skycore.gremlin.predicates import all_of, pair_filters
 from skycore.gremlin.registry import Call, step
@@ -48,16 +48,15 @@ class CutOut(Operation):
         else:
             ids = stream.items if stream.kind == NODES else (id for path in stream.items for id in path)
             nodes = dict.fromkeys(ids)
-            yield from prepare(view, "edge", self.filter, len(nodes))
             edges = []
             for part in chunks(nodes):
                 leaving = reach.leaving(view, part)
                 yield
-                for some in chunks(leaving, 1024):
-                    kept = some if self.filter == EVERYTHING else view.select("edge", self.filter, some)
+                kept = yield from select(view, "edge", self.filter, leaving)
+                for some in chunks(kept, 1024):
                     edges += [
                         edge.id
-                        for edge in (view.get("edge", id) for id in kept)
+                        for edge in (view.get("edge", id) for id in some)
                         if edge is not None and edge.child in nodes
                     ]
                     execution.hold(len(nodes) + len(edges))
@@ -141,7 +140,7 @@ class Recall(Operation):
 
 
 @step("Select", parameters="(name, …)", gives={NODES: NODES, GRAPH: NODES}, named_refusal=True)
-def select(call: Call, kind: Kind) -> Operation:
+def select_(call: Call, kind: Kind) -> Operation:
     """The nodes that `As` remembered under the names, one after the other."""
     message = f"Select parameters have to be string keys : {call.shown()}"
     if not call.arguments:
@@ -150,4 +149,4 @@ def select(call: Call, kind: Kind) -> Operation:
     return Recall(names, tuple(argument.offset for argument in call.arguments))
 
 
-STEPS = (sub_graph, as_, select)
+STEPS = (sub_graph, as_, select_)

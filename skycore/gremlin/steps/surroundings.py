@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Final, final
 
 import attrs
 
-from skycore.filter import EVERYTHING, Equals, Filter
+from skycore.filter import Equals, Filter
 from skycore.gremlin import reach
-from skycore.gremlin.operation import NODES, Execution, Kind, Operation, Stream, Work, chunks, prepare
+from skycore.gremlin.operation import NODES, Execution, Kind, Operation, Stream, Work, chunks, select
 from skycore.gremlin.predicates import any_of, pair_filters
 from skycore.gremlin.reach import Neighbours
 from skycore.gremlin.registry import Call, StepDefinition, step
@@ -22,14 +23,13 @@ _OWNERSHIP: Final = Equals("RelationType", "ownership")
 class Surround(Operation):
     """The nodes, then those one edge away, then those two edges away …, each once; ``depth`` None: without end."""
 
-    edges: Neighbours
-    ends: Neighbours
+    edges: Neighbours = attrs.field(repr=attrgetter("__name__"))
+    ends: Neighbours = attrs.field(repr=attrgetter("__name__"))
     filter: Filter
     depth: int | None
 
     def run(self, execution: Execution, stream: Stream) -> Work[Stream]:
         view = execution.view
-        yield from prepare(view, "edge", self.filter, len(stream.items))
         found = dict.fromkeys(stream.items)
         level = list(found)
         depth = 0
@@ -39,9 +39,9 @@ class Surround(Operation):
             for part in chunks(level, 64):
                 edges = self.edges(view, part)
                 yield
-                for some in chunks(edges, 1024):
-                    kept = some if self.filter == EVERYTHING else view.select("edge", self.filter, some)
-                    reached.update((id, None) for id in self.ends(view, kept) if id not in found)
+                kept = yield from select(view, "edge", self.filter, edges)
+                for some in chunks(kept, 1024):
+                    reached.update((id, None) for id in self.ends(view, some) if id not in found)
                     yield
                 execution.hold(len(found) + len(reached))
             found.update(reached)

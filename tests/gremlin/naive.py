@@ -1,0 +1,469 @@
+"""A plain evaluator of the query language, written from the reference alone, and random graphs and queries for it."""
+
+import json
+import math
+import re
+from collections.abc import Iterator
+from fractions import Fraction
+from ipaddress import IPv4Interface, IPv4Network
+from typing import Any, NamedTuple
+
+from hypothesis import strategies as st
+
+GONE = object()
+
+KEYS = ["a", "b", "c", "c.x", "c.x.y", "Metadata.a", "gone"]
+SCALARS = st.sampled_from(
+    ["", "x", "xy", "1", "-1", "2.50", "0", "true", "10.0.0.7", "10.0.0.9/8", "11.0.0.1", "1e1", "é\n", "$"]
+) | st.sampled_from([0, 1, 2, -1, 10, 2**53 + 1, 0.5, 2.5, -1.0, True, False, None])
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["x", "y"]), inner, max_size=2),
+    max_leaves=4,
+)
+METADATA = st.dictionaries(st.sampled_from(["a", "b", "c"]), VALUES, max_size=3)
+
+
+class Element(NamedTuple):
+    id: str
+    metadata: dict[str, Any]
+    parent: str | None = None
+    child: str | None = None
+
+
+class World(NamedTuple):
+    nodes: list[Element]
+    edges: list[Element]
+
+
+class Word(str):
+    """A keyword, written without quotes."""
+
+
+class Metadata(list[Any]):
+    """Pairs, written as Metadata(…)."""
+
+
+class Pairs(list[Any]):
+    """Pairs, written one after the other."""
+
+
+@st.composite
+def graphs(draw: st.DrawFn) -> World:
+    nodes = [Element(f"n{number}", found) for number, found in enumerate(draw(st.lists(METADATA, max_size=5)))]
+    ends = st.sampled_from([node.id for node in nodes]) if nodes else st.nothing()
+    drawn = draw(st.lists(st.tuples(ends, ends, METADATA), max_size=6)) if nodes else []
+    return World(nodes, [Element(f"e{number}", found, *pair) for number, (*pair, found) in enumerate(drawn)])
+
+
+LITERALS = st.sampled_from(
+    ["", "x", "xy", "1", "-1", "2.50", "true", 0, 1, 2, -1, 10, 0.5, 2.5, -1.0, 2**53 + 1, True, False]
+)
+NUMBERS = st.sampled_from([-1, 0, 1, 2, 10, 0.5, 2.5, -0.5, "1", "2.50", "-1"])
+PREDICATES = st.one_of(
+    st.tuples(st.just("="), LITERALS),
+    st.tuples(st.sampled_from(["Ne", "Nee"]), LITERALS),
+    st.tuples(st.sampled_from(["Lt", "Lte", "Gt", "Gte"]), NUMBERS),
+    st.tuples(st.sampled_from(["Inside", "Outside", "Between"]), NUMBERS, NUMBERS),
+    st.lists(LITERALS, max_size=3).map(lambda found: ("Within", *found)),
+    st.lists(LITERALS, max_size=3).map(lambda found: ("Without", *found)),
+    st.tuples(st.just("Regex"), st.sampled_from([".*", "x.?", "x|1", "[0-9.]+", "\\d", "", "(?s).*"])),
+    st.tuples(st.just("Ipv4Range"), st.sampled_from(["10.0.0.8/29", "10.0.0.0/29", "0.0.0.0/0", "11.0.0.1/32"])),
+)
+PAIRS = st.lists(st.tuples(st.sampled_from(KEYS), PREDICATES), min_size=1, max_size=2).map(Pairs)
+RELATIONS = st.sampled_from([("RelationType", ("=", "layer2")), ("RelationType", ("=", "ownership"))])
+EDGE_PAIRS = PAIRS | RELATIONS.map(lambda pair: Pairs([pair]))
+METADATA_PAIRS = EDGE_PAIRS.map(Metadata)
+FILTERS = st.one_of(
+    st.tuples(st.sampled_from(["Has", "HasEither"]), PAIRS),
+    st.tuples(st.sampled_from(["Has", "HasKey", "HasNot", "HasEither"]), st.sampled_from(KEYS)),
+)
+NODE_MOVES = st.tuples(st.sampled_from(["Out", "In", "Both"]), st.none() | PAIRS) | st.tuples(
+    st.sampled_from(["OutE", "InE", "BothE"]), st.none() | EDGE_PAIRS
+)
+EDGE_MOVES = st.tuples(st.sampled_from(["OutV", "InV", "BothV"]), st.none() | PAIRS)
+SURROUNDINGS = st.tuples(
+    st.sampled_from(["Descendants", "Ascendants", "Neighbors"]), st.none() | EDGE_PAIRS, st.none() | st.integers(0, 3)
+)
+WINDOWS = st.one_of(
+    st.tuples(st.just("Limit"), st.integers(0, 4)),
+    st.tuples(st.just("Range"), st.integers(0, 3), st.integers(0, 5)),
+)
+DEDUPS = st.lists(st.sampled_from(KEYS), max_size=2).map(lambda keys: ("Dedup", *keys))
+SORTS = st.one_of(
+    st.just(("Sort",)),
+    st.tuples(st.just("Sort"), st.sampled_from(KEYS)),
+    st.tuples(st.just("Sort"), st.sampled_from(["ASC", "DESC"]).map(Word), st.sampled_from(KEYS)),
+)
+SUBGRAPHS = st.tuples(st.just("SubGraph"), st.none() | EDGE_PAIRS)
+PATHS = st.tuples(st.just("ShortestPathTo"), METADATA_PAIRS, st.none() | METADATA_PAIRS)
+TAKES = st.one_of(
+    st.tuples(st.just("Values"), st.sampled_from(KEYS)),
+    st.lists(st.sampled_from(KEYS), min_size=1, max_size=2).map(lambda keys: ("ValueMap", *keys)),
+    st.just(("Keys",)),
+)
+
+Steps = list[tuple[Any, ...]]
+
+
+@st.composite
+def queries(draw: st.DrawFn) -> Steps:
+    kind = draw(st.sampled_from("VE"))
+    steps: Steps = [(kind,)]
+    named = False
+    for _ in range(draw(st.integers(0, 5))):
+        both = FILTERS | WINDOWS | DEDUPS | SORTS
+        if kind == "E":
+            step: tuple[Any, ...] = draw(both | EDGE_MOVES | st.just(("SubGraph", None)))
+        else:
+            again = st.just(("Select", "x")) if named else st.just(("As", "x"))
+            step = draw(both | NODE_MOVES | SURROUNDINGS | SUBGRAPHS | again)
+        steps.append(step)
+        named = named or step[0] == "As"
+        if step[0] in ("OutE", "InE", "BothE"):
+            kind = "E"
+        elif step[0] in ("OutV", "InV", "BothV"):
+            kind = "V"
+        elif step[0] == "SubGraph" or (step[0] == "As" and draw(st.booleans())):
+            if step[0] == "As":
+                steps.append(("G",))
+            kind = draw(st.sampled_from("VE"))
+            steps.append((kind,))
+    ends: list[Steps] = [[], [("Count",)]]
+    taken, key = draw(TAKES), draw(st.sampled_from(KEYS))
+    ends += [[taken], [taken, ("Dedup",)], [taken, draw(WINDOWS)], [taken, ("Count",)], [("Sum", key)]]
+    ends += [[("ValueMap", "a", "c.x"), ("Has", draw(PAIRS))]]
+    if kind == "V":
+        path = draw(PATHS)
+        ends += [[path], [path, ("Count",)], [path, ("Dedup",)], [path, ("SubGraph", None)], [path, draw(WINDOWS)]]
+    return steps + draw(st.sampled_from(ends))
+
+
+def text_of(steps: Steps) -> str:
+    return "G" + "".join(
+        ".G" if name == "G" else f".{name}({', '.join(text_of_arguments(arguments))})" for name, *arguments in steps
+    )
+
+
+def text_of_arguments(arguments: list[Any]) -> list[str]:
+    texts: list[str] = []
+    for argument in arguments:
+        if isinstance(argument, Metadata):
+            texts.append(f"Metadata({', '.join(text_of_arguments([Pairs(argument)]))})")
+        elif isinstance(argument, Pairs):
+            for key, (predicate, *operands) in argument:
+                texts.append(json.dumps(key))
+                shown = ", ".join(map(json.dumps, operands))
+                texts.append(shown if predicate == "=" else f"{predicate}({shown})")
+        elif isinstance(argument, Word):
+            texts.append(argument)
+        elif argument is not None:
+            texts.append(json.dumps(argument))
+    return texts
+
+
+def get(value: Any, path: list[str]) -> Any:
+    if not path:
+        return value
+    if isinstance(value, dict):
+        return get(value[path[0]], path[1:]) if path[0] in value else GONE
+    if not isinstance(value, list):
+        return GONE
+    found = [got for one in value if isinstance(one, dict) and (got := get(one, path)) is not GONE]
+    return [part for got in found for part in (got if isinstance(got, list) else [got])] if found else GONE
+
+
+def value_of(item: Any, key: str) -> Any:
+    if isinstance(item, Element):
+        return get(item.metadata, key.removeprefix("Metadata.").split("."))
+    if not isinstance(item, dict):
+        return GONE
+    return item[key] if key in item else get(item, key.removeprefix("Metadata.").split("."))
+
+
+def exact(value: Any) -> Fraction | None:
+    """What a value is worth as a number."""
+    if isinstance(value, bool | int | float):
+        return Fraction(value)
+    if isinstance(value, str) and re.fullmatch(r"-?\d+(\.\d+)?", value):
+        return Fraction(value)
+    return None
+
+
+def equal(value: Any, literal: Any) -> bool:
+    if isinstance(literal, str | bool):
+        return type(value) is type(literal) and value == literal
+    return exact(value) == Fraction(literal)
+
+
+def in_network(value: Any, network: str) -> bool:
+    try:
+        return isinstance(value, str) and IPv4Interface(value).ip in IPv4Network(network, strict=False)
+    except ValueError:
+        return False
+
+
+def satisfies(value: Any, predicate: str, *operands: Any) -> bool:
+    members = [] if value is GONE else value if isinstance(value, list) else [value]
+
+    def some(low: Any, high: Any, *, with_low: bool = False, with_high: bool = False) -> bool:
+        numbers = [number for member in members if (number := exact(member)) is not None]
+        return any((low < n or (with_low and n == low)) and (n < high or (with_high and n == high)) for n in numbers)
+
+    infinity = math.inf
+    first: Any = exact(operands[0]) if operands else None
+    second: Any = exact(operands[1]) if len(operands) > 1 else None
+    match predicate:
+        case "=" | "Within":
+            return any(equal(member, operand) for member in members for operand in operands)
+        case "Nee" | "Without":
+            return not any(equal(member, operand) for member in members for operand in operands)
+        case "Ne":
+            return value is not GONE and not any(equal(member, operands[0]) for member in members)
+        case "Lt":
+            return some(-infinity, first)
+        case "Lte":
+            return some(-infinity, first, with_high=True)
+        case "Gt":
+            return some(first, infinity)
+        case "Gte":
+            return some(first, infinity, with_low=True)
+        case "Inside":
+            return some(first, infinity) and some(-infinity, second)
+        case "Between":
+            return some(first, infinity, with_low=True) and some(-infinity, second)
+        case "Outside":
+            return some(-infinity, first) or some(second, infinity)
+        case "Regex":
+            return any(isinstance(member, str) and re.fullmatch(operands[0], member) for member in members)
+        case "Ipv4Range":
+            return any(in_network(member, operands[0]) for member in members)
+    raise AssertionError(predicate)
+
+
+def passes(item: Any, name: str, argument: Any) -> bool:
+    if argument is None:
+        return True
+    if isinstance(argument, str):
+        return (value_of(item, argument) is not GONE) == (name != "HasNot")
+    answers = [satisfies(value_of(item, key), *predicate) for key, predicate in argument]
+    return any(answers) if name == "HasEither" else all(answers)
+
+
+def evaluate(world: World, steps: Steps) -> Any:
+    """The answer: IDs for elements, lists of IDs for paths, two lists of IDs for a graph, else JSON values."""
+    root, kind, current = world, "graph", list[Any]()
+    named: dict[str, list[Any]] = {}
+    for name, *arguments in steps:
+        match name:
+            case "G":
+                world, kind = root, "graph"
+            case "V" | "E":
+                current, kind = list(world.nodes if name == "V" else world.edges), name
+            case "Has" | "HasKey" | "HasNot" | "HasEither":
+                current = [item for item in current if passes(item, name, arguments[0])]
+            case "Limit":
+                current = current[: arguments[0]]
+            case "Range":
+                current = current[arguments[0] : max(arguments)] if arguments[1] > arguments[0] else []
+            case "Sort":
+                current = ordered(current, *arguments)
+            case "Dedup" if kind == "P":
+                current, kind = unique([node for path in current for node in path], []), "V"
+            case "Dedup":
+                current = unique(current, arguments)
+            case "As":
+                named[arguments[0]] = current
+            case "Select":
+                there = {element.id for element in world.nodes}
+                current = [element for key in arguments for element in named[key] if element.id in there]
+            case "Count":
+                return len(current)
+            case "Sum":
+                found = [value_of(element, arguments[0]) for element in current]
+                members = [one for value in found for one in (value if isinstance(value, list) else [value])]
+                return sum(number(one) for one in members if exact(one) is not None)
+            case "Values":
+                found = [value_of(element, arguments[0]) for element in current]
+                current, kind = [value for value in found if value is not GONE and value not in ([], {})], "values"
+            case "ValueMap":
+                maps = [{key: value_of(element, key) for key in arguments} for element in current]
+                maps = [{key: value for key, value in one.items() if value is not GONE} for one in maps]
+                current, kind = [one for one in maps if one], "values"
+            case "Keys":
+                current, kind = keys_of(current), "values"
+            case "Descendants" | "Ascendants" | "Neighbors":
+                current = surroundings(world, current, name, *arguments)
+            case "ShortestPathTo":
+                paths = [shortest(world, node, *arguments) for node in current]
+                current, kind = [path for path in paths if path], "P"
+            case "SubGraph":
+                world, kind = subgraph(world, kind, current, *arguments), "graph"
+            case _:
+                by_id = {element.id: element for element in world.nodes + world.edges}
+                reached = [by_id[id] for element in current for id in neighbours(element, name, world.edges)]
+                current = [element for element in reached if passes(element, "Has", arguments[0])]
+                kind = "E" if name.endswith("E") else "V"
+    match kind:
+        case "graph":
+            lists = [[element.id for element in elements] or None for elements in world]
+            return [dict(zip(("Nodes", "Edges"), lists, strict=True))]
+        case "values":
+            return current or None
+        case "P":
+            return [[node.id for node in path] for path in current]
+    return [element.id for element in current]
+
+
+def number(value: Any) -> int | float:
+    if isinstance(value, str):
+        return float(value) if "." in value else int(value)
+    assert isinstance(value, int | float)
+    return value
+
+
+def ordered(items: list[Any], *arguments: str) -> list[Any]:
+    if not arguments:
+        return items  # all were made at one time
+    key = arguments[-1]
+
+    def rank(item: Any) -> tuple[int, Any]:
+        value = value_of(item, key)
+        if isinstance(value, int | float):
+            return 0, value
+        if isinstance(value, str):
+            return 1, value
+        return 2, json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+    there = [item for item in items if value_of(item, key) is not GONE]
+    there.sort(key=rank, reverse=arguments[0] == "DESC" and len(arguments) == 2)
+    return there + [item for item in items if value_of(item, key) is GONE]
+
+
+def unique(items: list[Any], keys: list[str]) -> list[Any]:
+    kept: list[Any] = []
+    known: set[str] = set()
+    for item in items:
+        mine = identity(item, keys)
+        if mine is None or mine not in known:
+            kept.append(item)
+        if mine is not None:
+            known.add(mine)
+    return kept
+
+
+def neighbours(element: Element, name: str, edges: list[Element]) -> list[str]:
+    leaving = [edge for edge in edges if edge.parent == element.id]
+    arriving = [edge for edge in edges if edge.child == element.id]
+    others = [edge for edge in arriving if edge not in leaving]
+    found: dict[str, list[str | None]] = {
+        "Out": [edge.child for edge in leaving],
+        "In": [edge.parent for edge in arriving],
+        "Both": [edge.child for edge in leaving] + [edge.parent for edge in others],
+        "OutE": [edge.id for edge in leaving],
+        "InE": [edge.id for edge in arriving],
+        "BothE": [edge.id for edge in leaving + others],
+        "OutV": [element.child],
+        "InV": [element.parent],
+        "BothV": [element.parent, element.child],
+    }
+    return [id for id in found[name] if id is not None]
+
+
+def surroundings(world: World, start: list[Any], name: str, pairs: Any, depth: int | None) -> list[Any]:
+    pairs = Pairs([("RelationType", ("=", "ownership"))]) if pairs is None else pairs
+    edges = [edge for edge in world.edges if passes(edge, "HasEither", pairs)]
+    move = {"Descendants": "OutE", "Ascendants": "InE", "Neighbors": "BothE"}[name]
+    ends = {"Descendants": "OutV", "Ascendants": "InV", "Neighbors": "BothV"}[name]
+    by_id = {element.id: element for element in world.nodes + edges}
+    found = unique(start, [])
+    level = found
+    depth = 1 if depth is None else depth
+    rounds = len(world.nodes) if depth == 0 and name != "Neighbors" else depth
+    for _ in range(rounds):
+        crossed = [by_id[id] for node in level for id in neighbours(node, move, edges)]
+        level = [by_id[id] for edge in crossed for id in neighbours(edge, ends, edges)]
+        level = [node for node in unique(level, []) if node not in found]
+        found = found + level
+    return found
+
+
+def shortest(world: World, source: Element, targets: Any, pairs: Any) -> list[Element]:
+    """The shortest path, the first in the alphabet of several, found by trying all."""
+    edges = [edge for edge in world.edges if passes(edge, "Has", pairs)]
+    by_id = {element.id: element for element in world.nodes}
+
+    def ways(path: list[str]) -> Iterator[list[str]]:
+        if passes(by_id[path[-1]], "Has", targets):
+            yield path
+        for next_id in set(neighbours(by_id[path[-1]], "Both", edges)).difference(path):
+            yield from ways([*path, next_id])
+
+    best = min(ways([source.id]), key=lambda path: (len(path), path), default=[])
+    return [by_id[id] for id in best]
+
+
+def subgraph(world: World, kind: str, items: list[Any], pairs: Any) -> World:
+    if kind == "E":
+        edges = [edge for edge in world.edges if edge in items]
+        ends = {id for edge in edges for id in (edge.parent, edge.child)}
+        return World([node for node in world.nodes if node.id in ends], edges)
+    chosen = [node for path in items for node in path] if kind == "P" else items
+    ids = {node.id for node in chosen}
+    edges = [edge for edge in world.edges if edge.parent in ids and edge.child in ids and passes(edge, "Has", pairs)]
+    return World([node for node in world.nodes if node.id in ids], edges)
+
+
+def keys_of(elements: list[Any]) -> list[str]:
+    if not elements:
+        return []
+    fields = ["@ID", "@Host", "@Origin", "@CreatedAt", "@UpdatedAt", "@Revision", "@Stale"]
+    if elements[0].parent is not None:
+        fields += ["Parent", "Child"]
+
+    def walk(value: Any, path: list[str]) -> Iterator[str]:
+        if isinstance(value, list):
+            for member in value:
+                if isinstance(member, dict):
+                    yield from walk(member, path)
+        elif isinstance(value, dict):
+            for key, member in value.items():
+                yield ".".join([*path, key])
+                yield from walk(member, [*path, key])
+
+    return fields + sorted({key for element in elements for key in walk(element.metadata, [])})
+
+
+def identity(item: Any, keys: list[str]) -> str | None:
+    """JSON text of what makes an item itself, with whole floats written as integers."""
+    if not isinstance(item, Element):
+        return json.dumps(whole(item), sort_keys=True)
+    if not keys:
+        return item.id
+    there = {key: whole(value) for key in keys if (value := value_of(item, key)) is not GONE}
+    return json.dumps(there, sort_keys=True) if there else None
+
+
+def whole(value: Any) -> Any:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, list):
+        return [whole(member) for member in value]
+    if isinstance(value, dict):
+        return {key: whole(member) for key, member in value.items()}
+    return value
+
+
+def answer_of(text: bytes) -> Any:
+    """An answer as ``evaluate`` writes it."""
+
+    def short(value: Any) -> Any:
+        if isinstance(value, list):
+            return [short(one) for one in value]
+        if isinstance(value, dict):
+            if "Metadata" in value and "Revision" in value:
+                return value["ID"]
+            return {key: short(one) for key, one in value.items()}
+        return value
+
+    return short(json.loads(text))
