@@ -483,10 +483,12 @@ class Graph:
         current = table.get(id)
         claim, owners = record.lead, record.owners
         assert claim is not None
-        if current is not None and current.metadata_json == metadata and id not in self._overtaken:
-            if owners != current.owners:
-                self._keep(id, current)
-                table[id] = msgspec.structs.replace(current, owners=owners)
+        if (
+            current is not None
+            and current.metadata_json == metadata
+            and current.owners == owners
+            and id not in self._overtaken
+        ):
             return
         updated = claim.updated_at if claim.updated_at is not None and len(record.claims) == 1 else now
         if current is not None:

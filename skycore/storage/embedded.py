@@ -242,5 +242,5 @@ class EmbeddedStore:
 
 
 def _within(time: int) -> int:
-    """A moment as SQLite can hold it."""
-    return max(-FOR_EVER, min(FOR_EVER, time))
+    """A moment with which SQLite can still count."""
+    return max(-FOR_EVER // 2, min(FOR_EVER // 2, time))

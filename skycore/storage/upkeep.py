@@ -165,13 +165,16 @@ class Upkeep:
         with self._file.reading() as reader:
             candidates = [id for (id,) in reader.execute(_CANDIDATE, (self._after, settled))]
             for id in candidates:
-                self._after = id
-                piece, read = _piece(reader, id, settled)
+                before, self._after = self._after, id
+                piece, read, cut = _piece(reader, id, settled)
                 if piece is not None:
                     pieces.append(piece)
                     rows += len(piece.seqs)
                 size += read
-                if rows >= _SLICE_ROWS or size >= _SLICE_BYTES:
+                if cut:
+                    # The rest of the element comes with the next slice.
+                    self._after = before
+                if cut or rows >= _SLICE_ROWS or size >= _SLICE_BYTES:
                     break
             else:
                 if len(candidates) < _CANDIDATES:
@@ -316,22 +319,24 @@ def _pragma(reader: sqlite3.Connection, name: str) -> int:
     return int(value)
 
 
-def _piece(reader: sqlite3.Connection, id: str, settled: int) -> tuple[_Piece | None, int]:
-    """The next rows of an element that can become blocks, and how many bytes were read to find that out.
+def _piece(reader: sqlite3.Connection, id: str, settled: int) -> tuple[_Piece | None, int, bool]:
+    """The next rows of an element that can become blocks, the bytes read for that, and whether there are more rows.
 
     The last row stays, for it is what a start and a repetition ask for; a tombstone goes when it has settled.
     """
     taken: list[tuple[int, Revision]] = []
     size = 0
+    cut = False
     with closing(reader.execute(_ROWS, (id,))) as cursor:
         for seq, owners, json in cursor:
             taken.append((seq, revision_from_json(json, owners=owners_of(owners.encode()))))
             size += len(json)
             if len(taken) > _SLICE_ROWS or size > _SLICE_BYTES:
+                cut = len(taken) > 1
                 break
     revisions = [revision for _, revision in taken]
     if not revisions:
-        return None, size
+        return None, size, False
     until = since_of(revisions[-1])
     keep = len(revisions) - 1
     if revisions[-1].deleted_at is not None and until < settled:
@@ -342,7 +347,7 @@ def _piece(reader: sqlite3.Connection, id: str, settled: int) -> tuple[_Piece | 
         until = since_of(revisions[keep])
     del revisions[keep:]
     if not revisions:
-        return None, size
+        return None, size, False
     seqs = [seq for seq, _ in taken[:keep]]
     through = revisions[-1].revision
     merged: _Merged | None = None
@@ -353,7 +358,7 @@ def _piece(reader: sqlite3.Connection, id: str, settled: int) -> tuple[_Piece | 
     parts = list(_parts(revisions))
     untils = [*(since_of(part[0]) for part in parts[1:]), until]
     blocks = [(encode_block(part), end) for part, end in zip(parts, untils, strict=True)]
-    return _Piece(id, blocks, seqs, through, merged), size
+    return _Piece(id, blocks, seqs, through, merged), size, cut
 
 
 def _parts(revisions: list[Revision]) -> Iterator[list[Revision]]:

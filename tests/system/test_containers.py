@@ -281,14 +281,7 @@ def test_docker_and_netns_own_one_namespace_whoever_comes_first(place: Place) ->
     "kind",
     [
         "V",
-        pytest.param(
-            "E",
-            marks=pytest.mark.xfail(
-                strict=True,
-                raises=AssertionError,
-                reason="another owner who says the same makes no revision, so neither link nor history hear of him",
-            ),
-        ),
+        "E",
     ],
 )
 def test_agent_and_analyzer_agree_on_who_vouches_for_what(place: Place, kind: str) -> None:

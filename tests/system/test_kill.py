@@ -12,14 +12,13 @@ import random
 import secrets
 import shutil
 import socket
-import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import ExitStack, asynccontextmanager, closing
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -27,8 +26,9 @@ import attrs
 import pytest
 import trio
 
-from skycore.graph.element import canonical_metadata, revision_from_json
+from skycore.graph.element import Revision, canonical_metadata
 from skycore.plugin.namespaces import inside
+from skycore.storage.embedded import EmbeddedStore
 from skycore.testing.lab import FakeHost, environment_here
 from tests.system.processes import Process, content
 from tests.system.tap import Entry, Ledger, Position, Said, Tap
@@ -40,8 +40,9 @@ ACKS: Final = 100
 """At least so many acknowledgements between two kills."""
 CHANGES: Final = 500
 """At least so many changes a second, all pauses of the killed included."""
-RATE: Final = 1200
+RATE: Final = 800
 PAIRS: Final = 24
+_FAR: Final = 1 << 50
 HOST, AGENT_PORT, ANALYZER_PORT, TAP_PORT = "127.0.0.1", 8081, 8082, 8090
 
 
@@ -111,13 +112,12 @@ class World:
 
 
 class History:
-    """The analyzer's store, read by SQLite itself in a copy of the files that the dead process left."""
+    """The analyzer's store, read in a copy of the files that the dead process left."""
 
     def __init__(self, state: Path, scratch: Path) -> None:
         self._state = state
         self._scratch = scratch
-        self._seq = 0
-        self._last: dict[str, int] = {}
+        self._last: dict[str, Revision] = {}
         self.kept: Counter[Said] = Counter()
         self.alive: set[tuple[str, bytes]] = set()
         self.gaps = 0
@@ -129,19 +129,42 @@ class History:
         for file in self._state.glob("history.sqlite*"):
             shutil.copy(file, self._scratch)
 
-    def read(self) -> None:
-        """Take in what is new in the copy; a number that does not grow is an error at once."""
-        with closing(sqlite3.connect(self._scratch / "history.sqlite")) as store:
-            query = "SELECT seq, json FROM revision_log WHERE seq > ? ORDER BY seq"
-            for seq, json in store.execute(query, (self._seq,)):
-                self._seq = seq
-                row = revision_from_json(json)
-                assert row.revision > self._last.get(row.id, 0), f"{row.id}: {row.revision} after {self._last[row.id]}"
-                self._last[row.id] = row.revision
-                said = canonical_metadata(row.metadata())
-                self.kept[row.id, said, row.updated_at, row.deleted_at] += 1
-                self.alive.add((row.id, said))
-            (self.gaps,) = store.execute("SELECT count(*) FROM gap").fetchone()
+    @contextmanager
+    def _store(self) -> Iterator[EmbeddedStore]:
+        store = EmbeddedStore(EmbeddedStore.Settings(str(self._scratch)))
+        store.open()
+        try:
+            yield store
+        finally:
+            store.close()
+
+    def read(self, since: int) -> None:
+        """Take in what the copy has that no copy before had; ``since`` is a time before which nothing new can be."""
+        with self._store() as store:
+            for row in sorted(store.revisions_between(since, _FAR), key=lambda row: (row.id, row.revision)):
+                last = self._last.get(row.id)
+                if last is not None and row.revision <= last.revision:
+                    continue
+                assert last is None or row.updated_at >= last.updated_at, f"{row.json!r} after {last.json!r}"
+                self._last[row.id] = row
+                said = _said(row)
+                self.kept[said] += 1
+                self.alive.add(said[:2])
+            self.gaps = len(store.gaps(0, _FAR))
+
+    def check_whole(self) -> None:
+        """All that was ever there is still there, in ascending order."""
+        kept: Counter[Said] = Counter()
+        with self._store() as store:
+            for id in self._last:
+                rows = store.revisions(id)
+                kept.update(map(_said, rows))
+                assert all(one.revision < other.revision for one, other in itertools.pairwise(rows)), id
+        assert kept == self.kept
+
+
+def _said(row: Revision) -> Said:
+    return row.id, canonical_metadata(row.metadata()), row.updated_at, row.deleted_at
 
 
 class Judge:
@@ -156,6 +179,11 @@ class Judge:
         self._judged: Position = (0, 0)
         self.changes = 0
         self.lost: list[Said] = []
+
+    def earliest(self, entries: Mapping[Position, Entry]) -> int:
+        """The time of the first change that is still to be judged."""
+        times = (said[2] for position, entry in entries.items() if position > self._judged for said in entry.said)
+        return min(times, default=0)
 
     def judge(self, acknowledged: Position, entries: Mapping[Position, Entry]) -> None:
         """Judge what was acknowledged since the last time; history must have been read up to now."""
@@ -213,7 +241,7 @@ class Scene:
     async def inspect(self) -> None:
         """Judge the copy of the store, in a thread: the tap goes on."""
         acknowledged, entries = self.copied, dict(self.ledger.entries)
-        await trio.to_thread.run_sync(self.history.read)
+        await trio.to_thread.run_sync(self.history.read, self.judge.earliest(entries))
         await trio.to_thread.run_sync(self.judge.judge, acknowledged, entries)
 
 
@@ -295,6 +323,7 @@ async def test_no_acknowledged_revision_is_lost(tmp_path: Path, capsys: pytest.C
         stage.history.copy()
         stage.copied = ledger.acknowledged
         await stage.inspect()
+        await trio.to_thread.run_sync(stage.history.check_whole)
         with capsys.disabled():
             print(  # noqa: T201
                 f"{KILLS} kills in {seconds:.0f} s, {rate:.0f} changes/s,"

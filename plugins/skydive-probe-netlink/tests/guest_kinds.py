@@ -29,7 +29,7 @@ async def arrange(netns: NamedNetns, *lines: str, program: str = "ip") -> None:
 async def agree(lab: ProbeLab, netns: NamedNetns) -> None:
     """Wait until the graph says what ip says."""
     found: list[str] = []
-    for _ in range(40):
+    for _ in range(30):
         found = await trio.to_thread.run_sync(all_differences, lab, [netns.name], netns.name)
         if not found:
             return
@@ -73,9 +73,6 @@ async def test_every_kind_with_its_data_and_edges(netns: MakeNetns) -> None:
         "link add vrf7 type vrf table 77",
         "link add xf type xfrm dev d0 if_id 7",
         "link add team0 type team",
-        "link add h0 type dummy",
-        "link add h1 type dummy",
-        "link add hsr0 type hsr slave1 h0 slave2 h1 version 1",
         "link set d1 master vrf7",
     )
     async with run_probes(NETLINK, namespace=here.path, started=60) as lab:
@@ -98,7 +95,6 @@ async def test_every_kind_with_its_data_and_edges(netns: MakeNetns) -> None:
         assert edges <= layer2(lab)
         assert only(lab.nodes(Name="er"))["Tunnel"]["ErspanIndex"] == 123
         assert only(lab.nodes(Name="gen"))["Tunnel"]["Source"] == "10.0.0.1"
-        assert only(lab.nodes(Name="hsr0"))["Hsr"]["Slave1"] == only(lab.nodes(Name="h0"))["IfIndex"]
         assert only(lab.nodes(Name="team0"))["Type"] == "team"
         index = only(lab.nodes(Name="d0"))["IfIndex"]
         assert only(lab.nodes(Name="vlan7"))["ParentIndex"] == index
@@ -186,4 +182,4 @@ async def test_random_sequences_over_all_kinds() -> None:
     dice = random.Random(2026)
     for _ in range(2):
         numbers = [dice.randrange(2**32) for _ in range(24)]
-        await sequences.check(numbers, commands.EVERYWHERE, patience=40, count=2)
+        await sequences.check(numbers, commands.EVERYWHERE, patience=15, count=2)

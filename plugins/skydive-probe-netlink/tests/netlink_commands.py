@@ -1,7 +1,7 @@
 """Random changes of the interfaces of a few namespaces, as words for ``ip`` and ``bridge``.
 
-Each step is made from one number, so that a sequence is a list of numbers, which hypothesis can shorten.  Names, indexes
-and addresses come from small pools: things are made anew under the same name and index, and many steps are impossible.
+Each step is made from one number, so a sequence is a list of numbers, which hypothesis can shorten.  Names, indexes and
+addresses come from small pools: things are made anew under the same name and index, and many steps are impossible.
 """
 
 from __future__ import annotations
@@ -67,11 +67,10 @@ def _add(dice: random.Random, kinds: Sequence[str]) -> str:
         case "veth":
             return f"{start}type veth peer name {_name(dice)}"
         case "vxlan":
-            target = dice.choice(
-                [f"remote {_v4(dice)}", f"group 239.1.1.{dice.randrange(3)} dev {lower}", f"dev {lower}"]
-            )
-            learning = dice.choice(["learning", "nolearning"])
-            return f"{start}type vxlan id {dice.randrange(5)} dstport {dice.randrange(4789, 4792)} {target} {ttl} {learning}"
+            group = f"group 239.1.1.{dice.randrange(3)} dev {lower}"
+            target = dice.choice([f"remote {_v4(dice)}", group, f"dev {lower}"])
+            options = f"{ttl} {dice.choice(['learning', 'nolearning'])}"
+            return f"{start}type vxlan id {dice.randrange(5)} dstport {dice.randrange(4789, 4792)} {target} {options}"
         case "macvlan" | "macvtap":
             return f"{start}link {lower} type {kind} mode {dice.choice(['bridge', 'private', 'vepa'])}"
         case "tun":
@@ -122,9 +121,8 @@ def _change(dice: random.Random, others: Sequence[str]) -> str:
     settings = [f"mtu {dice.randrange(1300, 1501)}", f"alias text{dice.randrange(3)}", f"address {_mac(dice)}"]
     settings += [f"txqueuelen {dice.randrange(1, 9)}", f"promisc {dice.choice(['on', 'off'])}"]
     settings += [f"type bridge forward_delay {dice.randrange(400, 900)} priority {dice.randrange(9)}"]
-    settings += [
-        f"type bridge_slave cost {dice.randrange(1, 90)} priority {dice.randrange(60)} hairpin {dice.choice(['on', 'off'])}"
-    ]
+    port = f"cost {dice.randrange(1, 90)} priority {dice.randrange(60)} hairpin {dice.choice(['on', 'off'])}"
+    settings += [f"type bridge_slave {port}"]
     settings += [f"type bridge vlan_filtering {dice.randrange(2)}", f"allmulticast {dice.choice(['on', 'off'])}"]
     return f"link set {name} {dice.choice(settings)}"
 

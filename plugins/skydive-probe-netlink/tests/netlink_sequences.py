@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import netlink_commands as commands
 import trio
@@ -43,7 +44,8 @@ async def check(seeds: Sequence[int], kinds: Sequence[str], *, patience: float =
         steps = commands.prelude(sum(seeds), names, kinds)
         first = len(steps)
         steps += [commands.step(seed, names, kinds) for seed in seeds]
-        settings = {"netlink": {"metrics_update": SAMPLE}, "netns": {"run_path": str(folder)}}
+        settings: dict[str, dict[str, Any]] = {"netlink": {"metrics_update": SAMPLE}}
+        settings["netns"] = {"run_path": str(folder)}
         async with run_probes(settings, namespace=made[0].path, started=60) as lab:
             start = 0
             for stop in (first, *range(first + ROUND, len(steps), ROUND), len(steps)):

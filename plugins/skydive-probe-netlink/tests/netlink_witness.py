@@ -121,8 +121,8 @@ def key_number(text: str | None) -> int | None:
 
 
 def end(data: Json, word: str) -> str | None:
-    value = data.get(word) or data.get(f"{word}6")
-    return None if value in (None, "any") else value
+    value: str | None = data.get(word) or data.get(f"{word}6")
+    return None if value == "any" else value
 
 
 def bridge(data: Json, _indexes: Mapping[str, int]) -> Json:
@@ -278,9 +278,10 @@ PORTS: dict[str, Mapper] = {"bond": bond_slave, "bridge": bridge_port, "vrf": vr
 def add_routes(told: dict[int, Json], indexes: Mapping[str, int], routes: Iterable[Json], version: int) -> None:
     """``RoutingTables`` as a sorted list of (table, protocol, prefix, priority, gateway) for each interface."""
     for route in routes:
-        prefix = {"default": "0.0.0.0/0" if version == 4 else "::/0"}.get(route["dst"], route["dst"])
-        if "/" not in prefix:
-            prefix += "/32" if version == 4 else "/128"
+        prefix: str = route["dst"]
+        if prefix == "default":
+            prefix = "0.0.0.0/0" if version == 4 else "::/0"
+        prefix = prefix if "/" in prefix else f"{prefix}/{32 if version == 4 else 128}"
         table, protocol = (number(route[key], names) for key, names in (("table", TABLES), ("protocol", PROTOCOLS)))
         for leg in route.get("nexthops") or [route]:
             if "dev" in leg:
