@@ -148,9 +148,7 @@ def start(host: FakeHost, folder: Path) -> list[Inside]:
         f"host_id: bench\nanalyzers: ['127.0.0.1:8082']\nstorage: {{embedded: {{path: {folder}/state}}}}\n"
         "agent: {topology: {netlink: {metrics_update: 0}}}\n"
     )
-    return [
-        host.popen(skycore, "run", "--role", role, "-c", str(configuration)) for role in ("analyzer", "agent")
-    ]
+    return [host.popen(skycore, "run", "--role", role, "-c", str(configuration)) for role in ("analyzer", "agent")]
 
 
 def wait_for(host: FakeHost, port: int, text: bytes) -> None:

@@ -30,7 +30,7 @@ ELEMENTS = 10_000
 UPDATES = 200_000
 QUERY_EACH = 1_000
 SLICE = 250
-_COUNTERS = "Collisions Multicast RxBytes RxDropped RxErrors RxPackets TxBytes TxDropped TxErrors TxPackets".split()
+_COUNTERS = ("Collisions", "Multicast", "RxBytes", "RxDropped", "RxPackets", "TxBytes", "TxDropped", "TxPackets")
 
 
 def interface(index: int, step: int) -> dict[str, object]:
@@ -54,7 +54,7 @@ def interface(index: int, step: int) -> dict[str, object]:
         "IPV6": [f"fe80::{index:x}/64"],
         "Metric": {**metric, "Last": 1_700_000_000_000 + step},
         "LastUpdateMetric": {**metric, "Start": 1_700_000_000_000, "Last": 1_700_000_000_000 + step},
-        "Features": {name: True for name in ("highdma", "rx-checksum", "tx-checksum-ip-generic", "rx-gro", "tx-lockless")},
+        "Features": dict.fromkeys(("highdma", "rx-checksum", "tx-checksum-ip-generic", "rx-gro", "tx-lockless"), True),
     }
 
 
@@ -117,8 +117,7 @@ async def with_history(work: list[tuple[Key, dict[str, object]]]) -> None:
             for _ in updates(handle, view, work):
                 await keeper.room()
                 await trio.lowlevel.checkpoint()
-            while keeper.backlog or keeper.revisions < len(work):
-                await trio.sleep(0.001)
+            await keeper.caught_up()
             report("with history", graph, wall, cpu, f"{keeper.commits} commits, gaps {keeper.gaps}")
             nursery.cancel_scope.cancel()
         store.close()

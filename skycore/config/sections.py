@@ -12,7 +12,7 @@ from typing import Literal
 import attrs
 
 from skycore.config.schema import state_path
-from skycore.config.values import Count, Minutes, Path, Port, Positive, Seconds, setting
+from skycore.config.values import Amount, Count, Minutes, Path, Port, Positive, Seconds, setting
 
 _KUBECONFIG = "/etc/skydive/kubeconfig"
 
@@ -178,6 +178,12 @@ class EmbeddedStorage:
         effective=True,
         default_text="/var/lib/skycore as root, else $XDG_STATE_HOME/skycore",
     )
+    retention_days: Amount = setting(30.0, "Days of history that are kept; 0: all.", effective=True)
+    max_bytes: Count = setting(
+        16 << 30, "Size of the history's file above which old history goes; 0: any.", effective=True
+    )
+    recent_seconds: Amount = setting(300.0, "How long the past is answered from memory.", effective=True)
+    recent_bytes: Count = setting(64 << 20, "Most bytes of the past kept in memory; 0: none.", effective=True)
 
 
 @attrs.frozen(kw_only=True)

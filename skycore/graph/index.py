@@ -14,6 +14,7 @@ from typing import Any, Final, final
 
 from skycore.bus import Cursor
 from skycore.filter import MISSING
+from skycore.graph.adjacency import Adjacency
 from skycore.graph.column import Column
 from skycore.graph.element import Kind, Revision
 from skycore.graph.graph import Graph
@@ -45,6 +46,7 @@ class Indexes:
         for columns in self._kinds.values():
             columns.update(columns.table.values())
         self._builds: dict[tuple[Kind, str], _Build] = {}
+        self.adjacency = Adjacency()
 
     def column(self, kind: Kind, key: str) -> Column | None:
         """The column of a key (as ``canonical_key`` spells it), None when there is none."""
@@ -60,6 +62,8 @@ class Indexes:
         edges: list[Revision] = []
         for change in changes:
             (nodes if change.parent is None else edges).append(change)
+            if change.parent is not None or change.deleted_at is not None:
+                self.adjacency.forget(change)
         self._kinds["node"].update(nodes)
         self._kinds["edge"].update(edges)
 

@@ -73,7 +73,9 @@ class PastView:
     def __init__(self, revisions: Iterable[Revision], stale: Set[tuple[str, str]] = frozenset()) -> None:
         ordered = sorted(revisions, key=_in_order)
         nodes = {revision.id: revision for revision in ordered if revision.parent is None}
-        edges = {revision.id: revision for revision in ordered if revision.parent in nodes and revision.child in nodes}
+        edges = {}
+        if len(nodes) < len(ordered):
+            edges = {one.id: one for one in ordered if one.parent in nodes and one.child in nodes}
         self._elements: dict[Kind, dict[str, Revision]] = {"node": nodes, "edge": edges}
         self._stale = stale
         self._adjacency: tuple[dict[str, list[str]], dict[str, list[str]]] | None = None

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar, final
 
 from skycore.filter import EVERYTHING, MISSING, All, Equals, Filter, Leaf, Not, compile_filter, value_test
 from skycore.filter import Any as AnyOf
+from skycore.graph.adjacency import Direction
 from skycore.graph.column import Column
 from skycore.graph.element import Kind, Revision
 from skycore.graph.fields import fields
@@ -16,7 +17,7 @@ from skycore.graph.graph import Graph
 from skycore.graph.idset import IdSet, conjuncts, intersection, leaves, resolve
 from skycore.graph.index import Indexes
 from skycore.graph.pin import Pin
-from skycore.graph.projection import canonical_key, projection
+from skycore.graph.projection import UNINDEXED, canonical_key, projection
 
 T = TypeVar("T")
 
@@ -43,6 +44,8 @@ class Snapshot:
         self._stale = stale
         self._tables: dict[Kind, dict[str, Revision]] = {"node": graph.nodes, "edge": graph.edges}
         self.notes: dict[str, int] | None = None
+        self._edges_changed = False
+        self._looked_at = 0
 
     # Elements
 
@@ -103,6 +106,48 @@ class Snapshot:
         """The edges from the parents of all the nodes, in the nodes' order."""
         get = self.edges_in if self._pin.edges_in else _getter(self._graph.edges_in)
         return [edge for node in nodes for edge in get(node)]
+
+    def around(self, direction: Direction, filter: Filter, nodes: Sequence[str]) -> list[tuple[str, ...]] | None:
+        """For each of the nodes its neighbours over the edges for which the filter holds.
+
+        None when edges have changed since the moment, so that what is remembered is of no use, and for filters that
+        look at what changes without a revision.
+        """
+        if self._have_edges_changed() or any(leaf.key == UNINDEXED for leaf in leaves(filter)):
+            return None
+        self._indexes.refresh()
+        table = self._indexes.adjacency.table(direction, filter)
+        found = list(map(table.get, nodes))
+        if None in found:
+            for node, known in zip(nodes, found, strict=True):
+                if known is None:
+                    table[node] = self._neighbours(direction, filter, node)
+            return [table[node] for node in nodes]
+        return found  # type: ignore[return-value]
+
+    def _neighbours(self, direction: Direction, filter: Filter, node: str) -> tuple[str, ...]:
+        out, into = self.edges_out(node), self.edges_in(node)
+        if direction == "children":
+            into = ()
+        elif direction == "parents":
+            out = ()
+        elif out and into:
+            loops = set(out)
+            into = [edge for edge in into if edge not in loops]
+        edges = self.revisions("edge", self.select("edge", filter, [*out, *into]))
+        if direction == "ends":
+            found = [end for edge in edges for end in (edge.parent, edge.child)]
+        else:
+            found = [edge.child if edge.parent == node and direction != "parents" else edge.parent for edge in edges]
+        return tuple(end for end in found if end is not None)
+
+    def _have_edges_changed(self) -> bool:
+        pin = self._pin
+        if not self._edges_changed and len(pin.elements) > self._looked_at:
+            new = islice(pin.elements.values(), self._looked_at, None)
+            self._edges_changed = bool(pin.edges_out) or any(old is not None and old.parent is not None for old in new)
+            self._looked_at = len(pin.elements)
+        return self._edges_changed
 
     # Filters
 

@@ -4,9 +4,25 @@
 """
 
 from skycore.gremlin.execution import QueryContext, run
-from skycore.gremlin.operation import Limits
+from skycore.gremlin.operation import (
+    COUNT,
+    EDGES,
+    GRAPH,
+    METRICS,
+    NODES,
+    OBJECT,
+    PATHS,
+    SOCKETS,
+    VALUES,
+    Execution,
+    Kind,
+    Limits,
+    Operation,
+    Stream,
+    Work,
+)
 from skycore.gremlin.plan import Planner
-from skycore.gremlin.registry import StepDefinition, StepRegistry, step
+from skycore.gremlin.registry import Call, StepDefinition, StepRegistry, step
 from skycore.gremlin.result import (
     ElementsResult,
     GraphResult,
@@ -20,19 +36,34 @@ from skycore.gremlin.result import (
 from skycore.gremlin.steps import core_registry
 
 __all__ = [
+    "COUNT",
+    "EDGES",
+    "GRAPH",
+    "METRICS",
+    "NODES",
+    "OBJECT",
+    "PATHS",
+    "SOCKETS",
+    "VALUES",
+    "Call",
     "ElementsResult",
+    "Execution",
     "GraphResult",
     "KeyedResult",
+    "Kind",
     "Limits",
     "NumberResult",
     "ObjectResult",
+    "Operation",
     "PathsResult",
     "Planner",
     "QueryContext",
     "Result",
     "StepDefinition",
     "StepRegistry",
+    "Stream",
     "ValuesResult",
+    "Work",
     "core_registry",
     "run",
     "step",

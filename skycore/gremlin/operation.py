@@ -234,7 +234,7 @@ def column(execution: Execution, kind: element.Kind, key: str, ids: Collection[s
     view = execution.view
     yield from prepare_key(view, kind, key, len(ids))
     found: list[Any] = []
-    for part in chunks(ids):
+    for part in chunks(ids, 2 * CHUNK):
         found += view.values(kind, key, part)
         yield
     return found

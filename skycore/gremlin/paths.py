@@ -11,8 +11,8 @@ from collections.abc import Collection, Iterable
 from typing import final
 
 from skycore.filter import Filter
-from skycore.gremlin import reach
-from skycore.gremlin.operation import Execution, Work, chunks, select
+from skycore.gremlin.operation import Execution, Work, chunks
+from skycore.gremlin.reach import Over
 
 
 @final
@@ -21,7 +21,7 @@ class PathFinder:
 
     def __init__(self, execution: Execution, targets: Iterable[str], edges: Filter) -> None:
         self._execution = execution
-        self._edges = edges
+        self._over = Over("ends", edges)
         self._backward = _Levels(set(targets))
 
     def find(self, source: str) -> Work[tuple[str, ...] | None]:
@@ -64,12 +64,8 @@ class PathFinder:
         view = self._execution.view
         found: set[str] = set()
         for part in chunks(nodes, 64):
-            edges = reach.touching(view, part)
+            found.update(self._over(view, part))
             yield
-            kept = yield from select(view, "edge", self._edges, edges)
-            for some in chunks(kept, 1024):
-                found.update(reach.both_ends(view, some))
-                yield
         return found
 
 

@@ -6,8 +6,13 @@ The live graph answers from its tables; any other view is asked element by eleme
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from itertools import chain
+from typing import Final, TypeAlias, final
+from typing import Literal as OneOf
 
+import attrs
+
+from skycore.filter import EVERYTHING, Filter
 from skycore.graph.element import Revision
 from skycore.graph.snapshot import Snapshot
 from skycore.graph.view import GraphView
@@ -61,21 +66,56 @@ def both_ends(view: GraphView, edges: Sequence[str]) -> list[str]:
 
 
 def children(view: GraphView, nodes: Sequence[str]) -> list[str]:
-    return child_ends(view, leaving(view, nodes))
+    return Over("children")(view, nodes)
 
 
 def parents(view: GraphView, nodes: Sequence[str]) -> list[str]:
-    return parent_ends(view, arriving(view, nodes))
+    return Over("parents")(view, nodes)
 
 
 def both_sides(view: GraphView, nodes: Sequence[str]) -> list[str]:
     """Of each node the children, then the parents; over a loop once."""
+    remembered = view.around("sides", EVERYTHING, nodes) if isinstance(view, Snapshot) else None
+    if remembered is not None:
+        return list(chain.from_iterable(remembered))
     found: list[str] = []
     for node in nodes:
         out, into = view.edges_out(node), view.edges_in(node)
         found += child_ends(view, out)
         found += parent_ends(view, _without(into, out))
     return found
+
+
+@final
+@attrs.frozen
+class Over:
+    """From nodes over those of their edges for which a filter holds, to what ``direction`` says."""
+
+    direction: OneOf["children", "parents", "ends"]
+    filter: Filter = EVERYTHING
+
+    def __call__(self, view: GraphView, nodes: Sequence[str]) -> list[str]:
+        remembered = view.around(self.direction, self.filter, nodes) if isinstance(view, Snapshot) else None
+        if remembered is not None:
+            return list(chain.from_iterable(remembered))
+        edges_of, ends_of = _WAYS[self.direction]
+        edges = edges_of(view, nodes)
+        return ends_of(view, edges if self.filter == EVERYTHING else view.select("edge", self.filter, edges))
+
+
+_WAYS: Final[dict[str, tuple[Neighbours, Neighbours]]] = {
+    "children": (leaving, child_ends),
+    "parents": (arriving, parent_ends),
+    "ends": (touching, both_ends),
+}
+
+
+def over(edges: Neighbours, filter: Filter, ends: Neighbours) -> Over | None:
+    """Two moves, over edges for which a filter holds and on to their ends, as one; None when there is none."""
+    for direction, ways in _WAYS.items():
+        if ways == (edges, ends):
+            return Over(direction, filter)  # type: ignore[arg-type]
+    return None
 
 
 def _without(edges: Sequence[str], others: Sequence[str]) -> Sequence[str]:

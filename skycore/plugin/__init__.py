@@ -1,5 +1,6 @@
 """What plugin authors import: one flat, documented, versioned namespace.  See docs/plugins.md."""
 
+from skycore import gremlin
 from skycore.errors import ClaimError, HandleClosed, PluginError
 from skycore.filter import (
     EVERYTHING,
@@ -15,6 +16,7 @@ from skycore.filter import (
 )
 from skycore.graph.identity import Key
 from skycore.plugin.api import API_VERSION, Claims, Hold, Namespace, NodeView, Probe, ProbeHost
+from skycore.plugin.hooks import hookimpl
 
 __all__ = [
     "API_VERSION",
@@ -38,4 +40,6 @@ __all__ = [
     "Present",
     "Probe",
     "ProbeHost",
+    "gremlin",
+    "hookimpl",
 ]

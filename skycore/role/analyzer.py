@@ -90,7 +90,13 @@ def _store(setup: Setup) -> Store:
     store_class: Any = discovery.load(discovery.STORES, section.driver)
     settings = section.settings
     if section.driver == "embedded":
-        settings = store_class.Settings(path=str(setup.folder("analyzer")))
+        settings = store_class.Settings(
+            path=str(setup.folder("analyzer")),
+            retention_days=settings.retention_days,
+            max_bytes=settings.max_bytes,
+            recent_seconds=settings.recent_seconds,
+            recent_bytes=settings.recent_bytes,
+        )
     if not isinstance(settings, store_class.Settings):
         raise ConfigurationError(
             [Problem("configuration", 0, 0, f"storage.{name}", f"has no settings for the driver {section.driver!r}")]

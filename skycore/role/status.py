@@ -78,6 +78,7 @@ def of_analyzer(analyzer: Analyzer) -> dict[str, Any]:
             "Commits": keeper.commits,
             "Backlog": keeper.backlog,
             "Gaps": keeper.gaps,
+            "Store": keeper.store.status(),
         },
         "Graph": _graph(analyzer.graph),
     }

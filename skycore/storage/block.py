@@ -75,13 +75,17 @@ class _Series(msgspec.Struct, array_like=True, gc=False):
 
 
 _unpack_runs = msgspec.msgpack.Decoder(list[_Run]).decode
+_unpack_times = msgspec.msgpack.Decoder(list[int]).decode
 _unpack_series = msgspec.msgpack.Decoder(list[_Series]).decode
 _decode_measured = msgspec.json.Decoder(_Measured).decode
 
 
 @attrs.frozen
 class Block:
-    """Consecutive revisions of one element, compressed; ``measured`` of ``revisions`` are in ``series`` alone."""
+    """Consecutive revisions of one element, compressed; ``measured`` of ``revisions`` are in ``series`` alone.
+
+    ``times`` tells when each revision began; see ``changed_within``.
+    """
 
     first: int
     last: int
@@ -89,6 +93,7 @@ class Block:
     finish: int
     revisions: int
     measured: int
+    times: bytes
     runs: bytes
     series: bytes | None
 
@@ -121,9 +126,16 @@ def encode_block(revisions: Sequence[Revision]) -> Block:
         finish=max(sinces),
         revisions=len(revisions),
         measured=len(revisions) - len(runs),
+        times=_pack([sinces[0], *_differences(sinces)]),
         runs=zlib.compress(_pack(runs), _LEVEL),
         series=zlib.compress(_pack(series), _LEVEL) if series else None,
     )
+
+
+def changed_within(times: bytes, start: int, end: int) -> bool:
+    """Whether a revision of the block began in ]start, end].  Raises ValueError when the bytes are damaged."""
+    with _Damage():
+        return any(start < since <= end for since in accumulate(_unpack_times(times)))
 
 
 def decode_block(runs: bytes, series: bytes | None) -> list[Revision]:

@@ -71,6 +71,7 @@ class EmbeddedStore:
             int(settings.settle_seconds * 1000),
             self._clock,
         )
+        self._remembers = settings.recent_bytes > 0
         self._recent = RecentWindow(bytes=settings.recent_bytes, seconds=settings.recent_seconds)
         self._committing = threading.Lock()
         self._seq = 0
@@ -89,16 +90,16 @@ class EmbeddedStore:
                 blocks, start, finish, compacted, measured = reader.execute(_COUNT_BLOCKS).fetchone()
                 (seq,) = reader.execute("SELECT max(seq) FROM revision_log").fetchone()
                 removed = reader.execute("SELECT revisions, measured, horizon FROM removed").fetchone()
+                counts = self._upkeep.counts
+                counts.rows_in, counts.blocks, counts.compacted, counts.measured = rows, blocks, compacted, measured
+                counts.removed, counts.removed_measured, counts.horizon = removed
+                self._seq = seq or 0
+                self._oldest = min((time for time in (oldest, start) if time is not None), default=None)
+                self._newest = max((time for time in (newest, finish) if time is not None), default=None)
         except BaseException:
             self.close()
             raise
-        self._seq = seq or 0
-        self._oldest = min((time for time in (oldest, start) if time is not None), default=None)
-        self._newest = max((time for time in (newest, finish) if time is not None), default=None)
-        counts = self._upkeep.counts
-        counts.rows_in, counts.blocks, counts.compacted, counts.measured = rows, blocks, compacted, measured
-        counts.removed, counts.removed_measured, counts.horizon = removed
-        if not rows and not blocks:
+        if self._remembers and not rows and not blocks:
             self._recent.begin((), 0)
 
     def close(self) -> None:
@@ -174,13 +175,15 @@ class EmbeddedStore:
         with self._committing:
             commits = self._commits
         living: list[Revision] = []
+        remember = self._remembers and not self._recent.usable
         with self._file.reading() as reader:
             for revision in reading.last_rows(reader, FOR_EVER, FOR_EVER):
-                living.append(revision)
+                if remember:
+                    living.append(revision)
                 yield revision
         with self._committing:
             # All that the window will be told of from now on is younger than what was read, and nothing is between.
-            if not self._recent.usable and commits == self._commits:
+            if remember and not self._recent.usable and commits == self._commits:
                 self._recent.begin(living, 0 if self._newest is None else self._newest + 1)
 
     def marks(self) -> dict[tuple[str, int], int]:

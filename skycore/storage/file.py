@@ -182,7 +182,7 @@ class HistoryFile:
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """A connection that sees one moment of the file; a ValueError inside means that what it holds is damaged."""
+        """A connection that sees one moment of the file; values inside that cannot be are raised as damage."""
         with self._idle_lock:
             self._check_open()
             reader = self._idle.pop() if self._idle else None
@@ -194,7 +194,8 @@ class HistoryFile:
                 reader.execute("BEGIN")
                 yield reader
                 reader.execute("COMMIT")
-            except ValueError as error:
+            except (ValueError, TypeError, AttributeError) as error:
+                # What damage leads to; SQLite notices only some, and may well give a number in the place of a text.
                 reader.close()
                 text = self.errors["read"] = f"{self.path} holds a damaged row: {error}; put back a copy"
                 raise StorageError(text) from error

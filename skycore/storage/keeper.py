@@ -46,6 +46,7 @@ class HistoryKeeper:
         self.error: str | None = None
         self.commits = 0
         self.revisions = 0
+        self.committed = graph.log.end
         self.gaps = 0
         self._cursor = graph.log.cursor(every=True)
         self._stale_cursor = graph.stale_log.cursor(every=True)
@@ -83,6 +84,12 @@ class HistoryKeeper:
     async def room(self) -> None:
         """Return when the backlog is small enough for more (at once while the store fails)."""
         while self.backlog > BACKLOG and self.error is None:
+            await self._moved.wait()
+
+    async def caught_up(self) -> None:
+        """Return when all that was made before this call is committed."""
+        end = self.graph.log.end
+        while self.committed < end:
             await self._moved.wait()
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:

@@ -17,7 +17,7 @@ from skycore.errors import StorageError
 from skycore.graph.element import Revision, revision_from_json
 from skycore.graph.past import between, difference, since_of
 from skycore.graph.view import Difference
-from skycore.storage.block import decode_block, last_of_block, owners_of
+from skycore.storage.block import changed_within, decode_block, last_of_block, owners_of
 
 FOR_EVER = (1 << 63) - 1
 
@@ -54,9 +54,9 @@ _BLOCKS_BETWEEN = """
     FROM span JOIN block USING (number) LEFT JOIN series USING (number)
     WHERE span.start <= :end AND max(span.until, span.finish) >= :start
 """
-_CHANGED = """
-    SELECT id FROM life WHERE since > :start AND since <= :end
-    UNION SELECT id FROM span WHERE start <= :end AND finish > :start
+_CHANGED_ROWS = "SELECT DISTINCT id FROM life WHERE since > :start AND since <= :end"
+_CHANGED_BLOCKS = """
+    SELECT span.id, block.times FROM span JOIN block USING (number) WHERE start <= :end AND finish > :start
 """
 
 
@@ -121,8 +121,10 @@ def sort_period(revisions: list[Revision]) -> list[Revision]:
 
 def diff(reader: sqlite3.Connection, start: int, end: int) -> Difference:
     """What changed from ``start`` to ``end``; only elements with a revision in between are looked at."""
-    with closing(reader.execute(_CHANGED, {"start": start, "end": end})) as cursor:
-        ids = [id for (id,) in cursor]
+    moments = {"start": start, "end": end}
+    ids = {id for (id,) in reader.execute(_CHANGED_ROWS, moments)}
+    with closing(reader.execute(_CHANGED_BLOCKS, moments)) as cursor:
+        ids.update(id for id, times in cursor if id not in ids and changed_within(times, start, end))
     # Whoever was deleted up to a moment is not there then: the moments that would show a tombstone begin after it.
     before, after = (
         {revision.id: revision for revision in last_revisions(reader, at, at + 1, ids)} for at in (start, end)

@@ -35,7 +35,7 @@ class RecentWindow:
         self._lock = threading.Lock()
         self._base: dict[str, Revision] | None = None
         self._newest_in_base = 0
-        self._rows: deque[tuple[float, Revision]] = deque()
+        self._rows: deque[tuple[float, int, Revision]] = deque()
         self._bytes = 0
         self.horizon = 0
 
@@ -67,16 +67,16 @@ class RecentWindow:
                 return
             now = self._clock()
             for revision in revisions:
-                self._rows.append((now, revision))
+                self._rows.append((now, since_of(revision), revision))
                 self._bytes += len(revision.json) + _OVERHEAD
             while self._rows and (
                 self._bytes > self._most_bytes or self._rows[0][0] < now - self._most_seconds or not self._most_bytes
             ):
-                self._let_go(self._base, self._rows.popleft()[1])
+                _, since, revision = self._rows.popleft()
+                self._let_go(self._base, revision, since)
 
-    def _let_go(self, base: dict[str, Revision], revision: Revision) -> None:
+    def _let_go(self, base: dict[str, Revision], revision: Revision, since: int) -> None:
         self._bytes -= len(revision.json) + _OVERHEAD
-        since = since_of(revision)
         if revision.deleted_at is not None:
             base.pop(revision.id, None)
             # At its own time the tombstone is still part of the answer.
@@ -87,11 +87,11 @@ class RecentWindow:
         base[revision.id] = revision
         self._newest_in_base = max(self._newest_in_base, since)
 
-    def _at_hand(self, start: int) -> tuple[dict[str, Revision], list[Revision], int] | None:
+    def _at_hand(self, start: int) -> tuple[dict[str, Revision], list[tuple[float, int, Revision]], int] | None:
         with self._lock:
             if self._base is None or start < self.horizon:
                 return None
-            return dict(self._base), [revision for _, revision in self._rows], self._newest_in_base
+            return dict(self._base), list(self._rows), self._newest_in_base
 
     def last_revisions(self, at: int, start: int) -> Iterable[Revision] | None:
         """The revision of each element at ``at``, without those deleted before ``start``; None: ask the disk."""
@@ -101,8 +101,8 @@ class RecentWindow:
         base, rows, newest = held
         found = base if newest <= at else {id: one for id, one in base.items() if since_of(one) <= at}
         ended: set[str] = set()
-        for revision in rows:
-            if since_of(revision) <= at:
+        for _, since, revision in rows:
+            if since <= at:
                 found[revision.id] = revision
                 if revision.deleted_at is not None:
                     ended.add(revision.id)
@@ -119,7 +119,7 @@ class RecentWindow:
             return None
         base, rows, _ = held
         lives: dict[str, list[Revision]] = {}
-        for revision in rows:
+        for _, _, revision in rows:
             lives.setdefault(revision.id, []).append(revision)
         found: list[Revision] = []
         for id, one in base.items():
@@ -137,13 +137,13 @@ class RecentWindow:
         if held is None:
             return None
         base, rows, newest = held
-        ids = {revision.id for revision in rows if start < since_of(revision) <= end}
+        ids = {revision.id for _, since, revision in rows if start < since <= end}
         if newest > start:
             ids |= {id for id, one in base.items() if start < since_of(one) <= end}
         sides: list[dict[str, Revision]] = []
         for at in (start, end):
             side = {id: base[id] for id in ids if id in base and since_of(base[id]) <= at}
-            side.update({one.id: one for one in rows if one.id in ids and since_of(one) <= at})
+            side.update({one.id: one for _, since, one in rows if since <= at and one.id in ids})
             sides.append(side)
         return difference(*sides)
 

@@ -55,7 +55,7 @@ _TABLES = (
     ) WITHOUT ROWID""",
 )
 _TABLES_OF_2 = (
-    "CREATE TABLE block (number INTEGER PRIMARY KEY, runs BLOB NOT NULL)",
+    "CREATE TABLE block (number INTEGER PRIMARY KEY, times BLOB NOT NULL, runs BLOB NOT NULL)",
     "CREATE TABLE series (number INTEGER PRIMARY KEY, data BLOB NOT NULL)",
     """CREATE TABLE span (
         id TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,

@@ -44,6 +44,7 @@ _ROWS = """
     SELECT seq, owners, json
     FROM life JOIN revision_log USING (seq) WHERE life.id = ? ORDER BY life.revision
 """
+_INSERT_BLOCK = "INSERT INTO block (times, runs) VALUES (?, ?)"
 _YOUNGEST_BLOCK = """
     SELECT span.number, span.first, span.revisions, span.measured, block.runs, series.data
     FROM span JOIN block USING (number) LEFT JOIN series USING (number)
@@ -201,7 +202,7 @@ class Upkeep:
             writer.execute("DELETE FROM block WHERE number = ?", (piece.merged.number,))
             writer.execute("DELETE FROM series WHERE number = ?", (piece.merged.number,))
         for block, until in piece.blocks:
-            number = writer.execute("INSERT INTO block (runs) VALUES (?)", (block.runs,)).lastrowid
+            number = writer.execute(_INSERT_BLOCK, (block.times, block.runs)).lastrowid
             if block.series is not None:
                 writer.execute("INSERT INTO series VALUES (?, ?)", (number, block.series))
             writer.execute(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from skycore.graph.element import Revision, build_revision, canonical_metadata
 from skycore.graph.past import since_of
-from skycore.storage.block import decode_block, encode_block, last_of_block
+from skycore.storage.block import changed_within, decode_block, encode_block, last_of_block
 
 _names = st.sampled_from(["RxBytes", "TxBytes", "RxErrors", "Last", 'q"', "é"])
 _counters = st.dictionaries(_names, st.integers(0, 5) | st.integers(-(1 << 63), (1 << 64) - 1), max_size=4)
@@ -67,6 +67,7 @@ def test_what_goes_in_comes_out(life: list[Revision]) -> None:
     for at in {since_of(one) + shift for one in life for shift in (-1, 0)}:
         current = [one for one in life if since_of(one) <= at]
         assert last_of_block(block.runs, block.series, at) == (current[-1] if current else None)
+        assert changed_within(block.times, at - 3, at) == any(at - 3 < since_of(one) <= at for one in life)
     without = decode_block(block.runs, None)
     assert len(without) == block.revisions - block.measured
     assert [one for one in life if one in without] == without

@@ -14,9 +14,11 @@ from pathlib import Path
 import pytest
 
 from skycore.errors import StorageError
-from skycore.storage import file
+from skycore.graph.element import Revision
+from skycore.storage import file, reading
 from skycore.storage.contract import Mark
 from skycore.storage.embedded import EmbeddedStore
+from skycore.testing.history import maintain
 from skycore.testing.storage import StorageConformance, elements_of, make_revision
 
 _WRITER = Path(__file__).with_name("committing_child.py")
@@ -86,10 +88,12 @@ while True:
         error = caught
         break
 assert str(error).endswith("look at the free space and the health of the disk that holds " + sys.argv[1]), error
+assert store.status()["Error"] == str(error)
 assert store.marks() == {("agent.one", 1): number - 1}
 assert len(list(store.current())) == 20 * (number - 1)
 resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
 store.commit(batch)
+assert store.status()["Error"] is None
 assert store.marks() == {("agent.one", 1): number}
 assert len(list(store.current())) == 20 * number
 assert all(len(store.revisions(f"n{number}.{index}")) == 1 for index in range(20))
@@ -157,9 +161,18 @@ def test_a_file_cut_short_is_said_to_be_damaged(tmp_path: Path) -> None:
     assert (tmp_path / "history.sqlite").stat().st_size == len(content) // 2
 
 
+@pytest.mark.parametrize("compacted", [False, True])
 @pytest.mark.parametrize("seed", range(12))
-def test_damage_inside_is_a_storage_error_or_harmless(tmp_path: Path, seed: int) -> None:
-    content = bytearray(_filled(tmp_path))
+def test_damage_inside_is_a_storage_error_or_harmless(tmp_path: Path, seed: int, compacted: bool) -> None:
+    _filled(tmp_path)
+    if compacted:
+        store = _store(tmp_path)
+        store.open()
+        store.commit([make_revision(f"n{number}", 2, 200 + number, Text="x" * 500) for number in range(200)])
+        maintain(store)
+        assert store.status()["Blocks"] == 200
+        store.close()
+    content = bytearray((tmp_path / "history.sqlite").read_bytes())
     chance = random.Random(seed)
     for _ in range(40):
         content[chance.randrange(100, len(content))] ^= 1 << chance.randrange(8)
@@ -169,8 +182,11 @@ def test_damage_inside_is_a_storage_error_or_harmless(tmp_path: Path, seed: int)
         store.open()
         list(store.current())
         store.graph_at(100)
-        store.commit([make_revision("n3", 2, 1000)])
+        store.commit([make_revision("n3", 3, 1000)])
         store.revisions("n3")
+        store.diff(0, 500)
+        store.revisions_between(0, 500)
+        maintain(store)
     store.close()
 
 
@@ -233,3 +249,32 @@ def test_the_log_beside_the_file_stays_bounded(tmp_path: Path, monkeypatch: pyte
     store.close()
     assert written > 12 << 20
     assert largest < 8 << 20
+
+
+def test_a_moment_ago_does_not_touch_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = _store(tmp_path)
+    store.open()
+    store.commit(
+        [make_revision("n", 1, 1000), make_revision("gone", 1, 1000), make_revision("gone", 2, 1010, deleted=True)]
+    )
+    store.close()
+    store.open()
+    assert [one.id for one in store.current()] == ["n"]
+    store.commit([make_revision("n", 2, 2000, created_at=1000), make_revision("m", 1, 2010)])
+
+    def from_disk(*_: object) -> list[Revision]:
+        raise AssertionError("the disk was asked")
+
+    with monkeypatch.context() as patch:
+        for name in ("last_revisions", "revisions_between", "diff"):
+            patch.setattr(reading, name, from_disk)
+        assert elements_of(store.graph_at(1999)) == {"n": 1}
+        assert elements_of(store.graph_at(2010)) == {"n": 2, "m": 1}
+        assert [one.revision for one in store.revisions_between(1999, 2000)] == [1, 2]
+        assert [one.id for one in store.diff(1999, 2010).appeared] == ["m"]
+        with pytest.raises(AssertionError):
+            store.graph_at(1000)
+    assert elements_of(store.graph_at(1009)) == {"n": 1, "gone": 1}
+    store.close()
+    with pytest.raises(StorageError):
+        store.graph_at(2010)

@@ -57,12 +57,11 @@ def _metrics(id: str, count: int, start: int, step: int, *, deleted: bool = Fals
     for number in range(count):
         if number % 10 == 0:
             text = chance.randbytes(200).hex()
-        found.append(
-            make_revision(
-                id, number + 1, start + number * step, created_at=start, Text=text,
-                deleted=deleted and number == count - 1, Metric={f"Counter{index}": chance.getrandbits(40) for index in range(counters)},
-            ).revision
-        )  # fmt: skip
+        gone = deleted and number == count - 1
+        metric = {f"Counter{index}": chance.getrandbits(40) for index in range(counters)}
+        at = start + number * step
+        record = make_revision(id, number + 1, at, created_at=start, deleted=gone, Text=text, Metric=metric)
+        found.append(record.revision)
     return found
 
 
@@ -95,7 +94,7 @@ def test_kill_9_while_compacting_loses_nothing_and_doubles_nothing(tmp_path: Pat
     child_names = runpy.run_path(str(child_path))
     chance = random.Random(7)
     reported = blocks = 0
-    for _ in range(10):
+    for _ in range(6):
         command = [sys.executable, str(child_path), str(tmp_path), str(reported)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
             assert child.stdout is not None
@@ -120,8 +119,72 @@ def test_kill_9_while_compacting_loses_nothing_and_doubles_nothing(tmp_path: Pat
             blocks = status["Blocks"]
         _integral(tmp_path)
         reported = count
-    assert reported > 200
-    assert blocks > 10
+    assert reported > 100
+    assert blocks > 5
+
+
+def test_kill_9_at_each_statement_of_compaction(tmp_path: Path) -> None:
+    """Child after child begins the same compaction; the n-th is killed before the n-th statement that writes."""
+    script = """
+import os, pathlib, runpy, signal, sys
+from skycore.storage.contract import RevisionRecord
+from skycore.storage.embedded import EmbeddedStore
+folder = sys.argv[1]
+revision_of = runpy.run_path(sys.argv[2])["revision_of"]
+def opened():
+    store = EmbeddedStore(EmbeddedStore.Settings(path=folder, retention_days=0, settle_seconds=0))
+    store.open()
+    return store
+def commit(first, last):
+    store = opened()
+    numbers = range(first, last + 1)
+    store.commit([RevisionRecord(revision_of(element, number)) for number in numbers for element in range(2)])
+    return store
+# Half of what there is stands in blocks, which will go up in larger ones.
+store = commit(1, 6)
+while store.maintain():
+    pass
+assert store.status()["Blocks"] == 2
+store.close()
+commit(7, 12).close()
+begin = pathlib.Path(folder, "history.sqlite").read_bytes()
+killed = 0
+while True:
+    for path in pathlib.Path(folder).iterdir():
+        path.unlink()
+    pathlib.Path(folder, "history.sqlite").write_bytes(begin)
+    child = os.fork()
+    if child == 0:
+        store = opened()
+        left = killed + 1
+        def trace(statement):
+            global left
+            left -= 1
+            if not left:
+                os.kill(os.getpid(), signal.SIGKILL)
+        store._file._writer.set_trace_callback(trace)
+        while store.maintain():
+            pass
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    store = opened()
+    for element in range(2):
+        assert store.revisions(f"n{element}") == [revision_of(element, number) for number in range(1, 13)], killed
+    counts = store.status()
+    assert counts["Rows"] + counts["CompactedRevisions"] == 24, killed
+    store.close()
+    if os.WIFEXITED(status):
+        assert os.WEXITSTATUS(status) == 0
+        assert counts["Rows"] == 2
+        break
+    killed += 1
+print(killed)
+"""
+    command = [sys.executable, "-c", script, str(tmp_path), str(_HERE / "maintaining_child.py")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 15
+    _integral(tmp_path)
 
 
 def _integral(folder: Path) -> None:

@@ -91,4 +91,5 @@ BOND_SLAVE: Final = Document(
         Field("AdPartnerOperPortState", "IFLA_BOND_SLAVE_AD_PARTNER_OPER_PORT_STATE", 8, a.u16, zero=True),
         Field("Priority", "IFLA_BOND_SLAVE_PRIO", 9, a.s32),
     ),
+    (("Type", "bond"),),
 )

@@ -31,10 +31,11 @@ class Field:
 
 @attrs.frozen
 class Document:
-    """The fields of some kinds, kept together under one key ("": each under its own)."""
+    """The fields of some kinds, kept together under one key ("": each under its own); ``fixed`` goes with them."""
 
     key: str
     fields: tuple[Field, ...]
+    fixed: tuple[tuple[str, str], ...] = ()
     table: a.Table = attrs.field(init=False, repr=False, eq=False)
     zeros: frozenset[str] = attrs.field(init=False, repr=False, eq=False)
 
@@ -48,7 +49,7 @@ class Document:
 
     def decode(self, payload: bytes, start: int, end: int) -> dict[str, Any]:
         """Metadata from the attributes of ``payload[start:end]``; raises DecodeError."""
-        found = self.tidy(a.read_attributes(self.table, payload, start, end))
+        found = {**self.tidy(a.read_attributes(self.table, payload, start, end)), **dict(self.fixed)}
         if not self.key:
             return found
         return {self.key: found} if found else {}

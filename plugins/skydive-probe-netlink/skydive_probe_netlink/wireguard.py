@@ -121,6 +121,12 @@ def read(buffers: Iterable[bytes], family: int) -> dict[str, Any]:
         for peer in peers.values():
             peer.get("AllowedIPs", []).sort(key=_order)
         device["Peers"] = sorted(peers.values(), key=lambda peer: str(peer.get("PublicKey", "")))
+        own = device.get("PublicKey", "")
+        pairs = [(own, key) for key in sorted(peers) if own and key]
+        low = [" ".join(pair) for pair in pairs if pair[0] < pair[1]]
+        high = [" ".join(reversed(pair)) for pair in pairs if pair[0] > pair[1]]
+        # What both ends of a pair write alike, as those of tunnels do; see tunnels.
+        device.update({name: ends for name, ends in (("LowPeers", low), ("HighPeers", high)) if ends})
     return device
 
 

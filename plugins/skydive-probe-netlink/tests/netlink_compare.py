@@ -77,6 +77,13 @@ def comparable(node: Json) -> Json:
             as_tuple(entry, [state for state in entry.get("State", ()) if state == "NUD_PERMANENT"])
             for entry in found["FDB"]
         ]
+    if "BridgeVlans" in found:
+        # bridge shows each of a range.
+        found["BridgeVlans"] = [
+            {**{key: value for key, value in vlan.items() if key != "End"}, "ID": number}
+            for vlan in found["BridgeVlans"]
+            for number in range(vlan["ID"], vlan.get("End", vlan["ID"]) + 1)
+        ]
     if "MDB" in found:
         found["MDB"] = [(e["Group"], e["Port"], e["State"], e.get("Vlan", 0)) for e in found["MDB"]]
     return {key: value for key, value in found.items() if value != []}

@@ -311,8 +311,6 @@ def add_fdb(told: dict[int, Json], indexes: Mapping[str, int], entry: Json) -> N
 
 def as_vlan(entry: Json) -> Json:
     vlan: Json = {"ID": entry["vlan"]}
-    if "vlanEnd" in entry:
-        vlan["End"] = entry["vlanEnd"]
     if "PVID" in entry.get("flags", ()):
         vlan["PVID"] = True
     if "Egress Untagged" in entry.get("flags", ()):

@@ -7,7 +7,6 @@ of TinkerPop.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from operator import attrgetter
 from typing import Final, final
 
 import attrs
@@ -44,7 +43,7 @@ class Move(Operation):
     """
 
     gives: Kind
-    neighbours: Neighbours = attrs.field(repr=attrgetter("__name__"))
+    neighbours: Neighbours = attrs.field(repr=lambda one: getattr(one, "__name__", str(one)))
     narrow: Narrow
     distinct: bool = False
     ordered: bool = True
@@ -83,6 +82,9 @@ class Move(Operation):
             return None if narrow is None else attrs.evolve(self, narrow=narrow)
         if isinstance(following, KeepFirst) and not following.keys and not self.narrow.windowed:
             return attrs.evolve(self, distinct=True, narrow=Narrow(self.narrow.filter, following.start, following.stop))
+        if isinstance(following, Move) and not self.narrow.windowed and not self.distinct:
+            both = reach.over(self.neighbours, self.narrow.filter, following.neighbours)
+            return None if both is None else attrs.evolve(following, neighbours=both)
         return None
 
     @property

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from operator import attrgetter
 from typing import Final, final
+from typing import Literal as OneOf
 
 import attrs
 
-from skycore.filter import Equals, Filter
-from skycore.gremlin import reach
-from skycore.gremlin.operation import NODES, Execution, Kind, Operation, Stream, Work, chunks, select
+from skycore.filter import Equals
+from skycore.gremlin.operation import NODES, Execution, Kind, Operation, Stream, Work, chunks
 from skycore.gremlin.predicates import any_of, pair_filters
-from skycore.gremlin.reach import Neighbours
+from skycore.gremlin.reach import Over
 from skycore.gremlin.registry import Call, StepDefinition, step
 from skycore.gremlin.syntax import Literal
 
@@ -23,9 +22,7 @@ _OWNERSHIP: Final = Equals("RelationType", "ownership")
 class Surround(Operation):
     """The nodes, then those one edge away, then those two edges away …, each once; ``depth`` None: without end."""
 
-    edges: Neighbours = attrs.field(repr=attrgetter("__name__"))
-    ends: Neighbours = attrs.field(repr=attrgetter("__name__"))
-    filter: Filter
+    over: Over
     depth: int | None
 
     def run(self, execution: Execution, stream: Stream) -> Work[Stream]:
@@ -37,12 +34,8 @@ class Surround(Operation):
             depth += 1
             reached: dict[str, None] = {}
             for part in chunks(level, 64):
-                edges = self.edges(view, part)
+                reached.update((id, None) for id in self.over(view, part) if id not in found)
                 yield
-                kept = yield from select(view, "edge", self.filter, edges)
-                for some in chunks(kept, 1024):
-                    reached.update((id, None) for id in self.ends(view, some) if id not in found)
-                    yield
                 execution.hold(len(found) + len(reached))
             found.update(reached)
             level = list(reached)
@@ -56,7 +49,9 @@ class Surround(Operation):
         return self
 
 
-def _define(name: str, edges: Neighbours, ends: Neighbours, endless: int | None, summary: str) -> StepDefinition:
+def _define(
+    name: str, direction: OneOf["children", "parents", "ends"], endless: int | None, summary: str
+) -> StepDefinition:
     def compile(call: Call, kind: Kind) -> Operation:
         arguments, depth = call.arguments, 1
         if len(arguments) % 2:
@@ -67,7 +62,7 @@ def _define(name: str, edges: Neighbours, ends: Neighbours, endless: int | None,
             arguments, depth = arguments[:-1], value
         pairs = attrs.evolve(call, step=attrs.evolve(call.step, arguments=arguments))
         filter = any_of(pair_filters(pairs, "slice must be defined by pair k,v")) if arguments else _OWNERSHIP
-        return Surround(edges, ends, filter, depth or endless)
+        return Surround(Over(direction, filter), depth or endless)
 
     compile.__doc__ = summary
     return step(name, parameters="([key, value, …][, depth])", gives={NODES: NODES})(compile)
@@ -76,22 +71,19 @@ def _define(name: str, edges: Neighbours, ends: Neighbours, endless: int | None,
 STEPS = (
     _define(
         "Descendants",
-        reach.leaving,
-        reach.child_ends,
+        "children",
         None,
         "The nodes and what they own, down to a depth (1; 0: all); with pairs, over edges for which one of them holds.",
     ),
     _define(
         "Ascendants",
-        reach.arriving,
-        reach.parent_ends,
+        "parents",
         None,
         "The nodes and their owners, up to a depth (1; 0: all); with pairs, over edges for which one of them holds.",
     ),
     _define(
         "Neighbors",
-        reach.touching,
-        reach.both_ends,
+        "ends",
         0,
         "The nodes and what is owned by or owns them, up to a depth (1; 0: only the nodes); pairs as with Descendants.",
     ),

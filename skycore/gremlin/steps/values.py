@@ -50,7 +50,7 @@ class TakeValues(Operation):
         found = yield from column(execution, ELEMENT_KINDS[stream.kind], self.key, stream.items)
         taken: list[Any] = []
         for part in chunks(found, 4096):
-            taken += [value for value in part if not _empty(value)]
+            taken += [value for value in part if type(value) is str or not _empty(value)]
             execution.hold(len(taken))
             yield
         return Stream(VALUES, taken)
