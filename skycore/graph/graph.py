@@ -321,12 +321,6 @@ class Graph:
         else:
             self._remember(id, revision)
 
-    def renew(self, ids: Iterable[str]) -> None:
-        """Make a new revision of those of the elements that were overtaken and have not changed since."""
-        waiting = {id: None for id in ids if id in self._overtaken and id in self._records}
-        if waiting:
-            self._settle(waiting)
-
     def last_revision(self, id: str) -> int:
         """The highest revision number that the element has had in this process, or could have had before."""
         current = self.nodes.get(id) or self.edges.get(id)

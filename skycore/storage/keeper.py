@@ -47,6 +47,7 @@ class HistoryKeeper:
         self.commits = 0
         self.revisions = 0
         self.committed = graph.log.end
+        self._gathered = graph.log.end
         self.gaps = 0
         self._cursor = graph.log.cursor(every=True)
         self._stale_cursor = graph.stale_log.cursor(every=True)
@@ -149,6 +150,8 @@ class HistoryKeeper:
             self._oldest_unsaved = self.graph.clock()
             self.commits += 1
             self.revisions += sum(isinstance(record, RevisionRecord) for record in records)
+            self.committed = self._gathered
+            self._notify_moved()
             self._announce(record for record in records if isinstance(record, Mark))
             return True
 
@@ -177,6 +180,7 @@ class HistoryKeeper:
                 beside.append(record)
             else:
                 records.append(record)
+        self._gathered = end
         self._notify_moved()
         if beside:
             # The store is owed the revisions of an element in ascending order.
