@@ -14,6 +14,8 @@ from skycore.graph.graph import Graph
 from skycore.graph.identity import Key, edge_id, node_id
 from skycore.graph.join import Join, KeyedNodes
 
+_REMEMBERED_IDS = 65536
+
 
 class GraphHandle:
     """Implements skycore.plugin.api.Claims for one claimant."""
@@ -22,6 +24,7 @@ class GraphHandle:
         self._graph = graph
         self._claimant = claimant
         self._closed = False
+        self._ids: dict[Key, str] = {}
         self._open_bodies = 0
         self._views: dict[_View, None] = {}
         self._joins: list[Join] = []
@@ -139,6 +142,17 @@ class GraphHandle:
         claimant.put(self._id(key), metadata, owning=owning, scope=_scope(scope))
 
     def _id(self, key: Key) -> str:
+        try:
+            return self._ids[key]
+        except (KeyError, TypeError):
+            pass
+        id = self._checked_id(key)
+        if len(self._ids) >= _REMEMBERED_IDS:
+            self._ids.clear()
+        self._ids[key] = id
+        return id
+
+    def _checked_id(self, key: Key) -> str:
         if not isinstance(key, Key) or "/" in _text(key.kind, "the kind of a Key"):
             raise ClaimError(f"a node is named by a Key whose kind is one word, not by {key!r}")
         _text(key.value, "the value of a Key")

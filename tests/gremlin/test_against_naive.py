@@ -12,20 +12,8 @@ from skycore.graph.past import PastView
 from skycore.graph.view import GraphView
 from skycore.gremlin import QueryContext, run
 from skycore.testing.views import ListView
-from tests.gremlin.naive import (
-    KEYS,
-    METADATA,
-    PREDICATES,
-    Element,
-    Pairs,
-    Steps,
-    World,
-    answer_of,
-    evaluate,
-    graphs,
-    queries,
-    text_of,
-)
+from tests.gremlin.drawn import KEYS, METADATA, PREDICATES, graphs, queries
+from tests.gremlin.naive import Element, Pairs, Steps, World, answer_of, evaluate, text_of
 
 
 def revision(element: Element, born: int) -> Revision:

@@ -19,7 +19,8 @@ from skycore.gremlin import Limits, Planner, QueryContext, execution, operation,
 from skycore.gremlin.execution import _pin
 from skycore.gremlin.operation import GRAPH, Execution, Stream, Work
 from skycore.gremlin.steps import moves, order
-from tests.gremlin.naive import METADATA, Element, Steps, World, answer_of, evaluate, queries, text_of
+from tests.gremlin.drawn import METADATA, queries
+from tests.gremlin.naive import Element, Steps, World, answer_of, evaluate, text_of
 
 NODES = st.sampled_from([f"n{number}" for number in range(6)])
 CHANGES = st.one_of(

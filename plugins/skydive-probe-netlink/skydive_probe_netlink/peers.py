@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
 import attrs
 
@@ -46,11 +46,8 @@ class PeerNamespaces:
 
     def named_anew(self) -> set[int]:
         """See whether nodes have changed their names; returns the numbers of those."""
-        before, self._names = self._names, self._read_names()
+        before, self._names = self._names, _names(self._view.all())
         return {nsid for nsid, id in self._nodes.items() if before.get(id) != self._names.get(id)}
-
-    def _read_names(self) -> dict[str, str]:
-        return {id: name for id, node in self._view.all() if isinstance(name := node.get("Name"), str)}
 
     def assigned(self) -> None:
         """The namespace gave a number to another: one that had none when it was asked may have it now."""
@@ -64,8 +61,10 @@ class PeerNamespaces:
 
     async def search(self) -> set[int]:
         """Ask the namespaces not asked yet; returns the numbers that became known."""
+        nodes = self._view.all()
         candidates = [_OWN_NAMESPACE]
-        candidates += [(id, path) for id, node in self._view.all() if isinstance(path := node.get("Path"), str)]
+        candidates += [(id, path) for id, node in nodes if isinstance(path := node.get("Path"), str)]
+        self._names = _names(nodes)
         self._asked = {candidate: self._asked[candidate] for candidate in candidates if candidate in self._asked}
         found: set[int] = set()
         for candidate in candidates:
@@ -89,6 +88,10 @@ class PeerNamespaces:
             finally:
                 os.close(fd)
         return found
+
+
+def _names(nodes: Iterable[tuple[str, dict[str, Any]]]) -> dict[str, str]:
+    return {id: name for id, node in nodes if isinstance(name := node.get("Name"), str)}
 
 
 @attrs.frozen

@@ -52,6 +52,13 @@ class Move(Operation):
         kind = ELEMENT_KINDS[self.gives]
         if self.narrow.stop is not None and self.narrow.start >= self.narrow.stop:
             return Stream(self.gives)
+        if self.distinct and not self.ordered and self.narrow == Narrow():
+            seen: set[str] = set()
+            for part in self._reach(execution, stream):
+                seen.update(part)
+                execution.hold(len(seen))
+                yield
+            return Stream(self.gives, list(seen))
         reach = self._reach_once if self.distinct else self._reach
         reached = yield from self.narrow.apply(execution, kind, reach(execution, stream))
         return Stream(self.gives, reached)
