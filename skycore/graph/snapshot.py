@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar, final
 
 from skycore.filter import EVERYTHING, MISSING, All, Equals, Filter, Leaf, Not, compile_filter, value_test
 from skycore.filter import Any as AnyOf
-from skycore.graph.adjacency import Direction
+from skycore.graph.adjacency import Direction, Table
 from skycore.graph.column import Column
 from skycore.graph.element import Kind, Revision
 from skycore.graph.fields import fields
@@ -23,6 +23,8 @@ T = TypeVar("T")
 
 _FEW: Final = 64
 _AT_A_TIME: Final = 256
+_EDGES_AT_A_TIME: Final = 2048
+_ALL: Final = 1 << 62
 _UNCHANGED: Final = object()
 
 
@@ -107,23 +109,37 @@ class Snapshot:
         get = self.edges_in if self._pin.edges_in else _getter(self._graph.edges_in)
         return [edge for node in nodes for edge in get(node)]
 
-    def around(self, direction: Direction, filter: Filter, nodes: Sequence[str]) -> list[tuple[str, ...]] | None:
+    def around(
+        self, direction: Direction, filter: Filter, nodes: Sequence[str]
+    ) -> Generator[None, None, list[tuple[str, ...]] | None]:
         """For each of the nodes its neighbours over the edges for which the filter holds.
 
         None when edges have changed since the moment, so that what is remembered is of no use, and for filters that
         look at what changes without a revision.
         """
-        if self._have_edges_changed() or any(leaf.key == UNINDEXED for leaf in leaves(filter)):
-            return None
-        self._indexes.refresh()
-        table = self._indexes.adjacency.table(direction, filter)
-        found = list(map(table.get, nodes))
-        if None in found:
+        if filter != EVERYTHING:
+            if any(leaf.key == UNINDEXED for leaf in leaves(filter)):
+                return None
+            yield from self.prepare("edge", filter, _ALL)
+        last: Table | None = None
+        while not self._have_edges_changed():
+            self._indexes.refresh()
+            table = self._indexes.adjacency.table(direction, filter)
+            if last is not None and table is not last:
+                # Others have pushed it out; two queries must not do so to each other for ever.
+                return None
+            last = table
+            found = list(map(table.get, nodes))
+            if None not in found:
+                return found  # type: ignore[return-value]
+            left = _EDGES_AT_A_TIME
             for node, known in zip(nodes, found, strict=True):
-                if known is None:
-                    table[node] = self._neighbours(direction, filter, node)
-            return [table[node] for node in nodes]
-        return found  # type: ignore[return-value]
+                if known is None and left > 0:
+                    table[node] = around = self._neighbours(direction, filter, node)
+                    left -= len(around) + 1
+            if left <= 0:
+                yield
+        return None
 
     def _neighbours(self, direction: Direction, filter: Filter, node: str) -> tuple[str, ...]:
         out, into = self.edges_out(node), self.edges_in(node)
@@ -166,25 +182,29 @@ class Snapshot:
         if smallest is None or len(smallest) > _FEW:
             count = len(self._tables[kind] if smallest is None else smallest)
             yield from self.prepare(kind, filter, count)
+            passed, done = yield from self._passed_before(kind, filter)
             # What follows up to the copy of the set is one moment.
             indexes.refresh()
             resolved = [(part, resolve(part, lambda leaf: self._find(kind, leaf))) for part in parts]
             sets = [found for _, found in resolved if found is not None]
             rest = [part for part, found in resolved if found is None]
         else:
+            passed, done = set[str](), 0
             sets, rest = [IdSet(smallest)], parts if len(parts) > 1 else []
-        found = self._as_it_was(kind, filter, intersection(sets))
+        found = intersection(sets)
+        if self._pin.elements:
+            found = self._as_it_was(found, self._passed_since(kind, filter, passed, done))
         if not rest:
             if ordered or found.negated:
                 return self._in_order(kind, found)
             return found.ids
         remaining = All(tuple(rest))
-        passed: list[str] = []
+        kept: list[str] = []
         ahead = iter(self._in_order(kind, found))
         while part := list(islice(ahead, _AT_A_TIME)):
-            passed += self.select(kind, remaining, part)
+            kept += self.select(kind, remaining, part)
             yield
-        return passed
+        return kept
 
     def prepare(self, kind: Kind, filter: Filter, count: int) -> Generator[None, None, None]:
         """Make what ``select`` needs to test ``count`` elements well, if that is worth its cost."""
@@ -307,15 +327,26 @@ class Snapshot:
             return True
         return bool(revision.owners) and all((origin, owner) in stale for owner in revision.owners)
 
-    def _as_it_was(self, kind: Kind, filter: Filter, found: IdSet) -> IdSet:
-        """Correct a set, which is that of now, by what has changed since the moment."""
-        changed = self._pin.elements
-        if not changed:
-            return found
-        passed = self._test(kind, filter, changed)
+    def _passed_before(self, kind: Kind, filter: Filter) -> Generator[None, None, tuple[set[str], int]]:
+        """Of what has changed since the moment, what passed then, but for the last few; and how many were looked at."""
+        passed: set[str] = set()
+        done = 0
+        while len(self._pin.elements) - done > _AT_A_TIME:
+            part = list(islice(self._pin.elements, done, done + _AT_A_TIME))
+            passed.update(self._test(kind, filter, part))
+            done += len(part)
+            yield
+        return passed, done
+
+    def _passed_since(self, kind: Kind, filter: Filter, passed: set[str], done: int) -> set[str]:
+        return passed.union(self._test(kind, filter, islice(self._pin.elements, done, None)))
+
+    def _as_it_was(self, found: IdSet, passed: AbstractSet[str]) -> IdSet:
+        """Correct a set, which is that of now, by what has changed since the moment and passed then."""
+        changed = self._pin.elements.keys()
         if found.negated:
-            return IdSet((found.ids | changed.keys()).difference(passed), negated=True)
-        return IdSet((found.ids - changed.keys()).union(passed))
+            return IdSet((found.ids | changed) - passed, negated=True)
+        return IdSet((found.ids - changed) | passed)
 
     def _in_order(self, kind: Kind, found: IdSet) -> list[str]:
         ids, table = found.ids, self._tables[kind]

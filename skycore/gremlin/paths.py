@@ -64,7 +64,7 @@ class PathFinder:
         view = self._execution.view
         found: set[str] = set()
         for part in chunks(nodes, 64):
-            found.update(self._over(view, part))
+            found.update((yield from self._over.walk(view, part)))
             yield
         return found
 

@@ -8,14 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Final, TypeAlias, final
-from typing import Literal as OneOf
 
 import attrs
 
 from skycore.filter import EVERYTHING, Filter
+from skycore.graph.adjacency import Direction
 from skycore.graph.element import Revision
 from skycore.graph.snapshot import Snapshot
 from skycore.graph.view import GraphView
+from skycore.gremlin.operation import Work, chunks, select
 
 Neighbours: TypeAlias = Callable[[GraphView, Sequence[str]], list[str]]
 """The IDs that some IDs lead to."""
@@ -65,19 +66,8 @@ def both_ends(view: GraphView, edges: Sequence[str]) -> list[str]:
     return [end for end in found if _there(view, end) is not None]  # type: ignore[misc]
 
 
-def children(view: GraphView, nodes: Sequence[str]) -> list[str]:
-    return Over("children")(view, nodes)
-
-
-def parents(view: GraphView, nodes: Sequence[str]) -> list[str]:
-    return Over("parents")(view, nodes)
-
-
 def both_sides(view: GraphView, nodes: Sequence[str]) -> list[str]:
     """Of each node the children, then the parents; over a loop once."""
-    remembered = view.around("sides", EVERYTHING, nodes) if isinstance(view, Snapshot) else None
-    if remembered is not None:
-        return list(chain.from_iterable(remembered))
     found: list[str] = []
     for node in nodes:
         out, into = view.edges_out(node), view.edges_in(node)
@@ -91,30 +81,38 @@ def both_sides(view: GraphView, nodes: Sequence[str]) -> list[str]:
 class Over:
     """From nodes over those of their edges for which a filter holds, to what ``direction`` says."""
 
-    direction: OneOf["children", "parents", "ends"]
+    direction: Direction
     filter: Filter = EVERYTHING
 
-    def __call__(self, view: GraphView, nodes: Sequence[str]) -> list[str]:
-        remembered = view.around(self.direction, self.filter, nodes) if isinstance(view, Snapshot) else None
-        if remembered is not None:
-            return list(chain.from_iterable(remembered))
+    def walk(self, view: GraphView, nodes: Sequence[str]) -> Work[list[str]]:
+        """The nodes reached, in the order of where they are reached from, repetitions kept."""
+        if isinstance(view, Snapshot):
+            remembered = yield from view.around(self.direction, self.filter, nodes)
+            if remembered is not None:
+                return list(chain.from_iterable(remembered))
+        if self.direction == "sides":
+            return both_sides(view, nodes)
         edges_of, ends_of = _WAYS[self.direction]
-        edges = edges_of(view, nodes)
-        return ends_of(view, edges if self.filter == EVERYTHING else view.select("edge", self.filter, edges))
+        edges = yield from select(view, "edge", self.filter, edges_of(view, nodes))
+        found: list[str] = []
+        for part in chunks(edges, 1024):
+            found += ends_of(view, part)
+            yield
+        return found
 
 
-_WAYS: Final[dict[str, tuple[Neighbours, Neighbours]]] = {
+_WAYS: Final[dict[Direction, tuple[Neighbours, Neighbours]]] = {
     "children": (leaving, child_ends),
     "parents": (arriving, parent_ends),
     "ends": (touching, both_ends),
 }
 
 
-def over(edges: Neighbours, filter: Filter, ends: Neighbours) -> Over | None:
+def over(edges: Neighbours | Over, filter: Filter, ends: Neighbours | Over) -> Over | None:
     """Two moves, over edges for which a filter holds and on to their ends, as one; None when there is none."""
     for direction, ways in _WAYS.items():
         if ways == (edges, ends):
-            return Over(direction, filter)  # type: ignore[arg-type]
+            return Over(direction, filter)
     return None
 
 

@@ -31,7 +31,7 @@ class Hooks:
 
     @hookspec
     def gremlin_steps(self, registry: StepRegistry) -> None:
-        """Add steps to the query language (``registry.add``), or kinds to a step that is there (``registry.extend``)."""
+        """Add steps to the query language (``registry.add``), or kinds to one that is there (``registry.extend``)."""
 
 
 class _Core:

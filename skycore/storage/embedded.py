@@ -74,6 +74,7 @@ class EmbeddedStore:
         self._remembers = settings.recent_bytes > 0
         self._recent = RecentWindow(bytes=settings.recent_bytes, seconds=settings.recent_seconds)
         self._committing = threading.Lock()
+        self._maintaining = threading.Lock()
         self._seq = 0
         self._commits = 0
         self._oldest: int | None = None
@@ -142,7 +143,8 @@ class EmbeddedStore:
         self._file.sync()
 
     def maintain(self) -> bool:
-        return self._upkeep.step()
+        with self._maintaining:
+            return self._upkeep.step()
 
     # Reading
 

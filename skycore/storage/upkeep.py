@@ -22,7 +22,7 @@ from skycore.storage.block import Block, decode_block, encode_block, owners_of
 BLOCK: Final = 64
 """Revisions in a full block."""
 _BLOCK_BYTES: Final = 1 << 20
-_SLICE_ROWS: Final = 512
+_SLICE_ROWS: Final = 256
 _SLICE_BYTES: Final = 4 << 20
 _CANDIDATES: Final = 256
 _SPANS_A_SLICE: Final = 256

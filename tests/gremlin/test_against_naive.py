@@ -31,14 +31,14 @@ def ask(world: World, query: str) -> Any:
     return answer_of(answers[0])
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(graphs(), queries())
 def test_queries(world: World, steps: Steps) -> None:
     found, expected = ask(world, text_of(steps)), evaluate(world, steps)
     assert json.dumps(found, sort_keys=True) == json.dumps(expected, sort_keys=True)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(st.lists(METADATA, min_size=3, max_size=8), st.sampled_from(KEYS), PREDICATES)
 def test_each_predicate_on_each_kind_of_value(
     found: list[dict[str, Any]], key: str, predicate: tuple[Any, ...]

@@ -70,7 +70,7 @@ def finish(work: Work[Any], between: Callable[[], None]) -> Any:
         between()
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(CHANGES, max_size=30), st.lists(queries(), min_size=1, max_size=3), st.lists(CHANGES, min_size=1))
 def test_a_query_cut_into_slices_sees_one_state(before: list[Any], asked: list[Steps], meanwhile: list[Any]) -> None:
     graph = Graph(host="h", origin="agent.h", with_tids=False, clock=lambda: 1)

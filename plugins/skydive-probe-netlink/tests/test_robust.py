@@ -70,7 +70,7 @@ async def test_two_hundred_namespaces(netns: MakeNetns, tmp_path: Path) -> None:
             (tmp_path / name).symlink_to(f"/run/netns/{name}")
         pairs = [f"link add v{n} type veth peer name w netns {name}" for n, name in enumerate(names)]
         await batch(here, pairs)
-        settings = {**NETLINK, "netns": {"run_path": str(tmp_path)}}
+        settings: dict[str, dict[str, Any]] = {**NETLINK, "netns": {"run_path": str(tmp_path)}}
         async with run_probes(settings, namespace=here.path, started=30) as lab:
             await lab.until(lambda: len(lab.nodes(Type="veth")) == 400, 30)
             await lab.until(lambda: len(lab.edges(RelationType="layer2", Type="veth")) == 200, 30)
@@ -84,7 +84,7 @@ async def test_two_hundred_namespaces(netns: MakeNetns, tmp_path: Path) -> None:
 async def test_namespaces_that_vanish_in_the_middle(netns: MakeNetns, tmp_path: Path) -> None:
     here = netns()
     dice = random.Random(7)
-    settings = {"netlink": {"metrics_update": 0.1}, "netns": {"run_path": str(tmp_path)}}
+    settings: dict[str, dict[str, Any]] = {"netlink": {"metrics_update": 0.1}, "netns": {"run_path": str(tmp_path)}}
     async with run_probes(settings, namespace=here.path) as lab:
         for _ in range(15):
             one = await trio.to_thread.run_sync(netns)

@@ -13,10 +13,13 @@ from skycore.plugin import ProbeHost
 from skydive_probe_netns.directory import Directory
 from skydive_probe_netns.inotify import Inotify
 from skydive_probe_netns.registry import Registry
+from skydive_probe_netns.unnamed import Unnamed
 
 _FIRST_PAUSE: Final = 0.012
 _TRIES: Final = 9
 """A file that is no namespace is tried again after a pause that doubles each time; with these, for 6 seconds."""
+
+_LEAST_SCAN: Final = 0.1
 
 
 def _check_path(_instance: object, attribute: attrs.Attribute[str], value: str) -> None:
@@ -24,8 +27,15 @@ def _check_path(_instance: object, attribute: attrs.Attribute[str], value: str) 
         raise ValueError(f"{attribute.name} is {value!r}; allowed is the absolute path of a directory")
 
 
+def _check_seconds(_instance: object, attribute: attrs.Attribute[float], value: float) -> None:
+    if not (math.isfinite(value) and (value == 0 or value >= _LEAST_SCAN)):
+        raise ValueError(
+            f"{attribute.name} is {value}; allowed is a number of seconds from {_LEAST_SCAN}, or 0 for never"
+        )
+
+
 class NetnsProbe:
-    """The network namespaces that have a name, and a netlink probe inside each."""
+    """The network namespaces that have a name, if asked for also the others, and a netlink probe inside each."""
 
     section: ClassVar[str] = "agent.topology.netns"
     roles: ClassVar[frozenset[str]] = frozenset({"agent"})
@@ -37,12 +47,18 @@ class NetnsProbe:
 
     @attrs.frozen
     class Settings:
-        """``run_path``: the directory whose files are named namespaces; it need not exist yet."""
+        """``run_path``: the directory whose files are named namespaces; it need not exist yet.
+
+        ``scan``: seconds between two looks for namespaces of processes and of other bind mounts; 0: they are not looked
+        for.
+        """
 
         run_path: str = attrs.field(default="/var/run/netns", validator=_check_path)
+        scan: float = attrs.field(default=0.0, validator=_check_seconds)
 
     def __init__(self, settings: Settings, host: ProbeHost) -> None:
         self._path = settings.run_path
+        self._scan = settings.scan or math.inf
         self._host = host
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -51,8 +67,12 @@ class NetnsProbe:
             directory = Directory(inotify, self._path)
             registry = Registry(self._host, directory.path)
             retries = _Retries()
+            unnamed = Unnamed(self._host)
             registry.check(directory.entries(), inventory=True)
+            if self._scan < math.inf:
+                unnamed.look(registry.keys())
             task_status.started()
+            due = trio.current_time() + self._scan
             changed: set[bytes] | None = set()
             while True:
                 for name in retries.update(registry.unready, changed):
@@ -63,14 +83,18 @@ class NetnsProbe:
                     directory=directory.path if directory.exists else f"{directory.path} (does not exist)",
                     namespaces=len(registry),
                     unready=len(registry.unready) or None,
+                    unnamed=len(unnamed) or None,
                 )
-                changed = await directory.changed(retries.next)
+                changed = await directory.changed(min(retries.next, due))
                 if changed is None:
                     registry.check(directory.entries(), inventory=True)
                 elif changed:
                     registry.check(changed | registry.unready.keys())
                 else:
                     registry.check(retries.due())
+                if self._scan < math.inf and (changed is None or changed or trio.current_time() >= due):
+                    unnamed.look(registry.keys())
+                    due = trio.current_time() + self._scan
 
 
 class _Retries:

@@ -26,7 +26,11 @@ class Registry:
 
     def __len__(self) -> int:
         """How many namespaces there are, however many names they have."""
-        return len({namespace.key for namespace in self._named.values()})
+        return len(self.keys())
+
+    def keys(self) -> set[Key]:
+        """The namespaces that have names."""
+        return {namespace.key for namespace in self._named.values()}
 
     def check(self, names: Iterable[bytes], *, inventory: bool = False) -> None:
         """Look what these names mean now, and tell the graph.  With ``inventory`` they are all there are."""
@@ -55,8 +59,7 @@ class Registry:
         for hold in released:
             hold.release()
         with graph.snapshot() if inventory else graph.transaction():
-            everything = {namespace.key for namespace in self._named.values()}
-            for key in everything if inventory else changed:
+            for key in self.keys() if inventory else changed:
                 self._say(key)
 
     def _resolve(self, name: bytes) -> Namespace | None:

@@ -6,7 +6,6 @@ of TinkerPop.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Final, final
 
 import attrs
@@ -24,9 +23,10 @@ from skycore.gremlin.operation import (
     Operation,
     Stream,
     Work,
+    select,
 )
 from skycore.gremlin.predicates import all_of, pair_filters
-from skycore.gremlin.reach import Neighbours
+from skycore.gremlin.reach import Neighbours, Over
 from skycore.gremlin.registry import Call, StepDefinition, step
 from skycore.gremlin.steps.order import KeepFirst
 
@@ -43,45 +43,41 @@ class Move(Operation):
     """
 
     gives: Kind
-    neighbours: Neighbours = attrs.field(repr=lambda one: getattr(one, "__name__", str(one)))
+    neighbours: Neighbours | Over = attrs.field(repr=lambda one: getattr(one, "__name__", str(one)))
     narrow: Narrow
     distinct: bool = False
     ordered: bool = True
 
     def run(self, execution: Execution, stream: Stream) -> Work[Stream]:
-        kind = ELEMENT_KINDS[self.gives]
-        if self.narrow.stop is not None and self.narrow.start >= self.narrow.stop:
+        kind, view, narrow = ELEMENT_KINDS[self.gives], execution.view, self.narrow
+        if narrow.stop is not None and narrow.start >= narrow.stop:
             return Stream(self.gives)
-        if self.distinct and not self.ordered and self.narrow == Narrow():
-            seen: set[str] = set()
-            for part in self._reach(execution, stream):
-                seen.update(part)
-                execution.hold(len(seen))
-                yield
-            return Stream(self.gives, list(seen))
-        reach = self._reach_once if self.distinct else self._reach
-        reached = yield from self.narrow.apply(execution, kind, reach(execution, stream))
-        return Stream(self.gives, reached)
-
-    def _reach(self, execution: Execution, stream: Stream) -> Iterator[list[str]]:
         items = stream.items if isinstance(stream.items, list) else list(stream.items)
+        unordered = self.distinct and not self.ordered
+        kept: list[str] = []
+        seen: set[str] = set()
         place, size = 0, _FIRST
-        while place < len(items):
-            found = self.neighbours(execution.view, items[place : place + size])
+        while place < len(items) and (narrow.stop is None or len(kept) < narrow.stop):
+            part = items[place : place + size]
             place += size
-            yield found
+            if isinstance(self.neighbours, Over):
+                found = yield from self.neighbours.walk(view, part)
+            else:
+                found = self.neighbours(view, part)
             # Few at a time where each leads to many.
             size = min(2 * size, 2 * CHUNK) if len(found) < 4 * CHUNK else max(1, size // 4)
-
-    def _reach_once(self, execution: Execution, stream: Stream) -> Iterator[list[str]]:
-        seen: set[str] = set()
-        for part in self._reach(execution, stream):
-            if self.ordered:
-                found = [id for id in dict.fromkeys(part) if id not in seen]
+            if unordered:
+                seen.update(found)
             else:
-                found = list(set(part).difference(seen))
-            seen.update(found)
-            yield found
+                if self.distinct:
+                    found = [id for id in dict.fromkeys(found) if id not in seen]
+                    seen.update(found)
+                kept += yield from select(view, kind, narrow.filter, found)
+            execution.hold(len(seen) if unordered else min(len(kept), narrow.stop or len(kept)))
+            yield
+        if unordered:
+            kept = yield from select(view, kind, narrow.filter, list(seen))
+        return Stream(self.gives, kept[narrow.start : narrow.stop] if narrow.windowed else kept)
 
     def absorb(self, following: Operation) -> Operation | None:
         if isinstance(following, Narrow):
@@ -105,7 +101,7 @@ class Move(Operation):
         return None if self.narrow.windowed else attrs.evolve(self, ordered=False)
 
 
-def _define(name: str, takes: Kind, gives: Kind, neighbours: Neighbours, summary: str) -> StepDefinition:
+def _define(name: str, takes: Kind, gives: Kind, neighbours: Neighbours | Over, summary: str) -> StepDefinition:
     def compile(call: Call, kind: Kind) -> Operation:
         filter: Filter = EVERYTHING
         if call.arguments:
@@ -119,9 +115,9 @@ def _define(name: str, takes: Kind, gives: Kind, neighbours: Neighbours, summary
 _NAMED: Final = frozenset({"Out", "In", "Both"})
 
 STEPS = (
-    _define("Out", NODES, NODES, reach.children, "The children of each node; with pairs, those for which they hold."),
-    _define("In", NODES, NODES, reach.parents, "The parents of each node; with pairs, those for which they hold."),
-    _define("Both", NODES, NODES, reach.both_sides, "The children, then the parents of each node."),
+    _define("Out", NODES, NODES, Over("children"), "The children of each node; with pairs, those for which they hold."),
+    _define("In", NODES, NODES, Over("parents"), "The parents of each node; with pairs, those for which they hold."),
+    _define("Both", NODES, NODES, Over("sides"), "The children, then the parents of each node."),
     _define("OutE", NODES, EDGES, reach.leaving, "The edges to the children; pairs are about the edges."),
     _define("InE", NODES, EDGES, reach.arriving, "The edges from the parents; pairs are about the edges."),
     _define("BothE", NODES, EDGES, reach.touching, "The edges to the children, then those from the parents."),

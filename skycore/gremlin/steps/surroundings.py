@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from typing import Final, final
-from typing import Literal as OneOf
 
 import attrs
 
 from skycore.filter import Equals
+from skycore.graph.adjacency import Direction
 from skycore.gremlin.operation import NODES, Execution, Kind, Operation, Stream, Work, chunks
 from skycore.gremlin.predicates import any_of, pair_filters
 from skycore.gremlin.reach import Over
@@ -34,7 +34,8 @@ class Surround(Operation):
             depth += 1
             reached: dict[str, None] = {}
             for part in chunks(level, 64):
-                reached.update((id, None) for id in self.over(view, part) if id not in found)
+                ends = yield from self.over.walk(view, part)
+                reached.update((id, None) for id in ends if id not in found)
                 yield
                 execution.hold(len(found) + len(reached))
             found.update(reached)
@@ -49,9 +50,7 @@ class Surround(Operation):
         return self
 
 
-def _define(
-    name: str, direction: OneOf["children", "parents", "ends"], endless: int | None, summary: str
-) -> StepDefinition:
+def _define(name: str, direction: Direction, endless: int | None, summary: str) -> StepDefinition:
     def compile(call: Call, kind: Kind) -> Operation:
         arguments, depth = call.arguments, 1
         if len(arguments) % 2:
