@@ -24,6 +24,7 @@ T = TypeVar("T")
 _FEW: Final = 64
 _AT_A_TIME: Final = 256
 _EDGES_AT_A_TIME: Final = 2048
+_IDS_AT_A_TIME: Final = 16384
 _ALL: Final = 1 << 62
 _UNCHANGED: Final = object()
 
@@ -196,11 +197,11 @@ class Snapshot:
             found = self._as_it_was(found, self._passed_since(kind, filter, passed, done))
         if not rest:
             if ordered or found.negated:
-                return self._in_order(kind, found)
+                return (yield from self._put_in_order(kind, found))
             return found.ids
         remaining = All(tuple(rest))
         kept: list[str] = []
-        ahead = iter(self._in_order(kind, found))
+        ahead = iter((yield from self._put_in_order(kind, found)))
         while part := list(islice(ahead, _AT_A_TIME)):
             kept += self.select(kind, remaining, part)
             yield
@@ -348,15 +349,23 @@ class Snapshot:
             return IdSet((found.ids | changed) - passed, negated=True)
         return IdSet((found.ids - changed) | passed)
 
-    def _in_order(self, kind: Kind, found: IdSet) -> list[str]:
+    def _put_in_order(self, kind: Kind, found: IdSet) -> Generator[None, None, list[str]]:
+        """The elements as a list; pauses only after all that may change has been copied."""
         ids, table = found.ids, self._tables[kind]
-        if found.negated:
-            return [id for id in self.ids(kind) if id not in ids] if ids else self.ids(kind)
-        if len(ids) < 2:
-            return list(ids)
-        if 8 * len(ids) > len(table):
-            return [id for id in (self.ids(kind) if self._pin.elements else table) if id in ids]
-        return sorted(ids, key=self._born(kind))
+        if found.negated and not ids:
+            return self.ids(kind)
+        if not found.negated:
+            if len(ids) < 2:
+                return list(ids)
+            if 8 * len(ids) <= len(table):
+                return sorted(ids, key=self._born(kind))
+        every, chosen = self.ids(kind), frozenset(ids)
+        ordered: list[str] = []
+        for start in range(0, len(every), _IDS_AT_A_TIME):
+            part = every[start : start + _IDS_AT_A_TIME]
+            ordered += [id for id in part if (id in chosen) != found.negated]
+            yield
+        return ordered
 
     def _born(self, kind: Kind) -> Callable[[str], int]:
         table, changed = self._tables[kind], self._pin.elements

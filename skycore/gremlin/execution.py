@@ -47,7 +47,7 @@ from skycore.gremlin.result import (
 
 T = TypeVar("T")
 
-_SLICE: Final = 0.004
+_SLICE: Final = 0.002
 _NO_HISTORY: Final = "Backend does not support history"
 _KEYED: Final[frozenset[Kind]] = frozenset({METRICS, SOCKETS, NEXT_HOPS})
 

@@ -55,7 +55,8 @@ T = TypeVar("T")
 def _small_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every loop pause after an element, and make indexes for the smallest graph."""
     for module, name, value in [
-        (snapshot, "_FEW", 0), (snapshot, "_AT_A_TIME", 1), (column, "_AT_A_TIME", 1), (column, "_PREDICATES", 3),
+        (snapshot, "_FEW", 0), (snapshot, "_IDS_AT_A_TIME", 1), (snapshot, "_EDGES_AT_A_TIME", 1),
+        (snapshot, "_AT_A_TIME", 1), (column, "_AT_A_TIME", 1), (column, "_PREDICATES", 3),
         (index, "_AT_A_TIME", 1), (index, "_KEYS", 2),
     ]:  # fmt: skip
         monkeypatch.setattr(module, name, value)

@@ -37,7 +37,8 @@ CHANGES = st.one_of(
 def _small_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every loop pause after an element or two, and make indexes for the smallest graph."""
     for module, name, value in [
-        (snapshot, "_FEW", 0), (snapshot, "_AT_A_TIME", 1), (column, "_AT_A_TIME", 1), (column, "_PREDICATES", 3),
+        (snapshot, "_FEW", 0), (snapshot, "_IDS_AT_A_TIME", 1), (snapshot, "_EDGES_AT_A_TIME", 1),
+        (snapshot, "_AT_A_TIME", 1), (column, "_AT_A_TIME", 1), (column, "_PREDICATES", 3),
         (index, "_AT_A_TIME", 1), (index, "_KEYS", 3), (operation, "CHUNK", 1), (moves, "_FIRST", 1),
         (moves, "CHUNK", 1), (order, "_BUCKET", 2), (order, "_SAMPLES", 1),
     ]:  # fmt: skip

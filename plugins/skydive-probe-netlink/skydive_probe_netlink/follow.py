@@ -33,7 +33,10 @@ _INVENTORY_RETRY: Final = 2.0
 """Seconds until the next inventory when each try of the last one was interrupted."""
 
 _PACE: Final = 0.01
-"""Seconds between two readings of the event socket; the kernel keeps what comes meanwhile."""
+"""Least seconds between two readings of the event socket; the kernel keeps what comes meanwhile."""
+_SLICE: Final = 128
+_SLICES: Final = 32
+"""How many messages are read before others get their turn, and how many times that before they are said."""
 _HALF_VETH_PAUSE: Final = 0.1
 """Seconds after which a veth announced without its peer is read again."""
 _PEER_SEARCH_PAUSE: Final = 0.1
@@ -97,17 +100,24 @@ class Follower:
         while True:
             with trio.move_on_at(self._inventory_due):
                 await self._events.wait()
-            complete = self._take_events()
+            began = time.perf_counter()
+            complete = more = True
+            for _ in range(_SLICES):
+                taken, more = self._take_events()
+                complete &= taken
+                if not (complete and more):
+                    break
+                await trio.lowlevel.checkpoint()
             if complete and trio.current_time() < self._inventory_due:
                 self._say()
-                # What comes in a burst is said together.
-                await trio.sleep(_PACE)
+                # What comes in a burst is said together, and takes half of a core at most.
+                await trio.sleep(max(_PACE, time.perf_counter() - began))
             else:
                 await self._take_inventory()
 
-    def _take_events(self) -> bool:
-        """Apply what waits at the socket; False when the kernel has dropped some of it."""
-        events = self._events.read()
+    def _take_events(self) -> tuple[bool, bool]:
+        """Apply a slice of what waits at the socket; returns whether nothing was lost, and whether more may wait."""
+        events = self._events.read(_SLICE)
         complete = not events.lost
         for body in self._decode(events.buffers):
             if isinstance(body, codec.Overrun):
@@ -119,7 +129,7 @@ class Follower:
         if events.buffers:
             self._tables.touch(OF_LINKS)
         self._overruns += not complete
-        return complete
+        return complete, len(events.buffers) == _SLICE
 
     def _renumber(self, body: codec.NamespaceId) -> None:
         if not body.gone:

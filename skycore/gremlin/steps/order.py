@@ -136,7 +136,13 @@ class SortBy(Operation):
         items = list(stream.items)
         values = yield from column(execution, ELEMENT_KINDS[stream.kind], self.key, items)
         ranks = yield from _ranks(values)
-        there = [index for index, value in enumerate(values) if value is not MISSING]
+        there: list[int] = []
+        lacking: list[int] = []
+        for part in chunks(range(len(values)), _BUCKET):
+            there += [index for index in part if values[index] is not MISSING]
+            if len(there) + len(lacking) <= part[-1]:
+                lacking += [index for index in part if values[index] is MISSING]
+            yield
         by: Callable[[int], Any] = ranks.__getitem__
         if self.stop is not None and self.stop * 8 < len(there):
             chosen = heapq.nlargest if self.descending else heapq.nsmallest
@@ -148,8 +154,12 @@ class SortBy(Operation):
         else:
             ordered = yield from _sorted(there, by, self.descending)
         if self.stop is None or len(ordered) < self.stop:
-            ordered += [index for index, value in enumerate(values) if value is MISSING]
-        return Stream(stream.kind, [items[index] for index in ordered[self.start : self.stop]])
+            ordered += lacking
+        sorted_items: list[str] = []
+        for part in chunks(ordered[self.start : self.stop], _BUCKET):
+            sorted_items += [items[index] for index in part]
+            yield
+        return Stream(stream.kind, sorted_items)
 
     def absorb(self, following: Operation) -> Operation | None:
         window = window_after(self.start, self.stop, following)
