@@ -68,7 +68,7 @@ mount -t sysfs sysfs /sys
 mount -t devtmpfs dev /dev
 mkdir -p /dev/pts /dev/shm
 mount -t devpts pts /dev/pts
-for folder in /dev/shm /run /tmp; do mount -t tmpfs tmpfs $folder; done
+for folder in /dev/shm /run; do mount -t tmpfs tmpfs $folder; done
 mkdir -p /run/netns /lib/modules
 mount --bind {modules} /lib/modules
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TERM=dumb LANG=C.UTF-8

@@ -244,7 +244,7 @@ async def test_an_agent_that_stays_away_is_withdrawn_and_welcome_again(ends: End
 
 async def test_a_network_cut_longer_than_patience_heals(ends: Ends) -> None:
     """The same process comes back, with changes of the time between in its spool."""
-    analyzer = await ends.start_analyzer(patience=0.05)
+    analyzer = await ends.start_analyzer(patience=0.5)
     agent = await ends.start_agent()
     agent.probe.put("n", {"Value": 0})
     agent.probe.put("m", {"Value": 0})

@@ -82,6 +82,7 @@ class Follower:
         self._inventories = 0
         self._overruns = 0
         self._undecodable = 0
+        self._shown_failures: dict[str, str] = {}
 
     async def run(self, task_status: trio.TaskStatus[None]) -> None:
         """Call ``started`` when the first inventory is in the graph, and go on until cancelled."""
@@ -244,6 +245,8 @@ class Follower:
     def _say_tables(self, changed: set[int]) -> None:
         self._interfaces.mark(changed)
         self._say()
+        if self._shown_failures != self._tables.failures:
+            self._show_status()
 
     def _say(self) -> None:
         dirty = self._interfaces.take_dirty()
@@ -295,11 +298,13 @@ class Follower:
         self._undecodable += 1
 
     def _show_status(self) -> None:
+        self._shown_failures = dict(self._tables.failures)
         self._host.status(
             interfaces=len(self._interfaces.links),
             inventories=self._inventories,
             overruns=self._overruns,
             undecodable=self._undecodable or None,
+            unread=dict(self._tables.failures) or None,
         )
 
 

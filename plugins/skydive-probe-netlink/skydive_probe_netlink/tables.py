@@ -36,13 +36,14 @@ _HEAR_PAUSE: Final = 0.02
 _LOAD_PAUSE: Final = 0.03
 _LOAD_SHARE: Final = 10
 _TRIES: Final = 3
+_FAILED_SECONDS: Final = 0.1
 _UNSUPPORTED: Final = frozenset({errno.EOPNOTSUPP, errno.EAFNOSUPPORT, errno.EINVAL, errno.ENODEV, errno.ENOENT})
 _RTM_NEXTHOP: Final = (104, 105)  # RTM_NEWNEXTHOP, RTM_DELNEXTHOP
 
 Ask: TypeAlias = Callable[[Callable[[int], bytes]], list[bytes]]
 """Sends a dump request and returns the answer's buffers."""
 
-Contents: TypeAlias = Mapping[int, Mapping[str, Any]]
+Contents: TypeAlias = dict[int, dict[str, Any]]
 """Metadata by ifindex."""
 
 Load: TypeAlias = Callable[[Ask], Contents | None]
@@ -139,7 +140,10 @@ class _State:
 
 
 class Tables:
-    """The tables of one namespace.  ``changed`` is called with the ifindexes (or NAMESPACE) whose contents are new."""
+    """The tables of one namespace.
+
+    ``changed`` is called after each reading with the ifindexes (or NAMESPACE) whose contents are new.
+    """
 
     def __init__(self, events: EventSocket, requests: RequestSocket, changed: Callable[[set[int]], None]) -> None:
         self._events = events
@@ -174,8 +178,7 @@ class Tables:
     def forget(self, index: int) -> None:
         """The interface is gone; another one may get its number before the tables are read again."""
         for state in self._states.values():
-            if index in state.contents:
-                state.contents = {key: value for key, value in state.contents.items() if key != index}
+            state.contents.pop(index, None)
 
     def touch(self, names: Iterable[str] = ()) -> None:
         """These tables, or all, may have changed."""
@@ -227,8 +230,7 @@ class Tables:
             await trio.sleep_until(max(min(dues), trio.current_time() + _LOAD_PAUSE))
             now = trio.current_time()
             changed = await self._load([n for n, state in self._states.items() if state.dirty and state.due <= now])
-            if changed:
-                self._changed(changed)
+            self._changed(changed)
 
     async def _load(self, names: list[str]) -> set[int]:
         self.prepare()
@@ -266,7 +268,9 @@ class Tables:
                 if isinstance(error, NetlinkError) and error.errno in _UNSUPPORTED:
                     contents = {}
                 else:
+                    # Tried again, but not at once.
                     self.failures[name] = str(error)
+                    return None, True, max(_FAILED_SECONDS, time.perf_counter() - began)
                 break
             self.failures.pop(name, None)
             if not interrupted:

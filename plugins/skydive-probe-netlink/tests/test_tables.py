@@ -17,6 +17,7 @@ from pyroute2 import NetNS
 from skydive_probe_netlink import bridging, linkdata, neighbours, routes, rules, traffic, wireguard
 from skydive_probe_netlink.attributes import DecodeError, attribute
 from skydive_probe_netlink.routes import Leg, Route
+from skydive_probe_netlink.socket import Dump, NetlinkError, RequestSocket
 
 from skycore.testing import ProbeLab, run_probes
 from skycore.testing.lab import NamedNetns
@@ -243,6 +244,25 @@ async def test_a_message_whose_table_is_lost_is_made_good(netns: MakeNetns, monk
 
         await lab.until(lambda: count() == 200)
         assert lab.report("netlink").fields["overruns"] == 0
+
+
+async def test_a_table_that_cannot_be_read_is_named_and_tried_again(
+    netns: MakeNetns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, fails = RequestSocket.ask, True
+
+    def refuse(self: RequestSocket, request: Callable[[int], bytes]) -> Dump:
+        if fails and struct.unpack_from("=IH", request(1))[1] == rules.RTM_GETRULE:
+            raise NetlinkError(errno.EBUSY, "not now")
+        return real(self, request)
+
+    monkeypatch.setattr(RequestSocket, "ask", refuse)
+    async with run_probes(NETLINK, namespace=netns().path) as lab:
+        assert "not now" in lab.report("netlink").fields["unread"]["rules"]
+        assert "Rules" not in only(lab.nodes(Type="host"))
+        fails = False
+        await lab.until(lambda: "Rules" in only(lab.nodes(Type="host")))
+        await lab.until(lambda: "unread" not in lab.report("netlink").fields)
 
 
 async def test_both_ends_of_a_tunnel_are_joined(netns: MakeNetns, tmp_path: Any) -> None:
