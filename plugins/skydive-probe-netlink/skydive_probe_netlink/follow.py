@@ -34,11 +34,15 @@ _INVENTORY_RETRY: Final = 2.0
 
 _PACE: Final = 0.01
 """Least seconds between two readings of the event socket; the kernel keeps what comes meanwhile."""
+_REST: Final = 1.5
+"""How much longer than the work on what was read the pause after it is."""
 _SLICE: Final = 128
 _SLICES: Final = 32
 """How many messages are read before others get their turn, and how many times that before they are said."""
 _HALF_VETH_PAUSE: Final = 0.1
 """Seconds after which a veth announced without its peer is read again."""
+_NAME_PAUSE: Final = 0.5
+"""Seconds in which changes of the graph are gathered before names of peer namespaces are compared."""
 _PEER_SEARCH_PAUSE: Final = 0.1
 """Least seconds between two searches for peer namespaces, as each reads every netns node."""
 _VIEW_SECONDS: Final = 30.0
@@ -111,8 +115,8 @@ class Follower:
                 await trio.lowlevel.checkpoint()
             if complete and trio.current_time() < self._inventory_due:
                 self._say()
-                # What comes in a burst is said together, and takes half of a core at most.
-                await trio.sleep(max(_PACE, time.perf_counter() - began))
+                # What comes in a burst is said together, and takes a part of a core only.
+                await trio.sleep(max(_PACE, _REST * (time.perf_counter() - began)))
             else:
                 await self._take_inventory()
 
@@ -162,6 +166,7 @@ class Follower:
         )
         self._sample(links)
         await self._peers.search()
+        self._peers.named_anew()
         self._interfaces.mark(await self._tables.load_all())
         self._interfaces.mark(self._sources.find_programs())
         self._inventories += 1
@@ -232,7 +237,11 @@ class Follower:
                 await _first(self._view.changed, self._peers_wanted.wait)
             else:
                 with trio.move_on_after(_VIEW_SECONDS):
-                    await self._peers_wanted.wait()
+                    if self._peers.named:
+                        await _first(self._view.changed, self._peers_wanted.wait)
+                        await trio.sleep(_NAME_PAUSE)
+                    else:
+                        await self._peers_wanted.wait()
                 self._interfaces.mark(self._interfaces.over(self._peers.named_anew()))
                 self._say()
 

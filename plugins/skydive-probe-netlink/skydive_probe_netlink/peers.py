@@ -44,6 +44,11 @@ class PeerNamespaces:
         """The name of the namespace's node; "" for the agent's own, which has none, and for unknown ones."""
         return self._names.get(self._nodes.get(nsid, ""), "")
 
+    @property
+    def named(self) -> bool:
+        """Whether any known number belongs to a namespace with a node, whose name may change."""
+        return any(self._nodes.values())
+
     def named_anew(self) -> set[int]:
         """See whether nodes have changed their names; returns the numbers of those."""
         before, self._names = self._names, _names(self._view.all())
@@ -60,11 +65,10 @@ class PeerNamespaces:
         self._asked = {candidate: number for candidate, number in self._asked.items() if number not in {nsid, None}}
 
     async def search(self) -> set[int]:
-        """Ask the namespaces not asked yet; returns the numbers that became known."""
+        """Ask the namespaces not asked yet; returns the numbers that became known.  Their names come by named_anew."""
         nodes = self._view.all()
         candidates = [_OWN_NAMESPACE]
         candidates += [(id, path) for id, node in nodes if isinstance(path := node.get("Path"), str)]
-        self._names = _names(nodes)
         self._asked = {candidate: self._asked[candidate] for candidate in candidates if candidate in self._asked}
         found: set[int] = set()
         for candidate in candidates:

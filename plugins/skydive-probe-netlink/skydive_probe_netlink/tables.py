@@ -2,7 +2,7 @@
 
 Messages about changes of a table only say that it changed; then it is read anew.  So nothing depends on which changes
 the kernel announces (it is silent about many, such as the IPv4 routes that go with an address), and a loss of messages
-costs nothing.  What a table costs is bounded: it is left alone for ten times as long as reading it took.
+costs nothing.  What a table costs is bounded: it is left alone for twenty times as long as reading it took.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ NAMESPACE: Final = 0
 
 _HEAR_PAUSE: Final = 0.02
 _LOAD_PAUSE: Final = 0.03
-_LOAD_SHARE: Final = 10
+_LOAD_SHARE: Final = 20
 _TRIES: Final = 3
 _FAILED_SECONDS: Final = 0.1
 _UNSUPPORTED: Final = frozenset({errno.EOPNOTSUPP, errno.EAFNOSUPPORT, errno.EINVAL, errno.ENODEV, errno.ENOENT})
