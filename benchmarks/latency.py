@@ -184,9 +184,13 @@ def measure(host: FakeHost, title: str, first: int, churn: Churn | None) -> None
     )
     assert setter.stdin is not None
     wanted = [address(subscriber_newest + number) for number in range(PROBES)]
+    before = None
     for text in wanted:
         setter.stdin.write(f"address add {text}/32 dev probe\n")
+        # An interface with few addresses, as they are: a list of 500, with their routes, is another measurement.
+        setter.stdin.write(f"address del {before}/32 dev probe\n" if before else "")
         setter.stdin.flush()
+        before = text
         time.sleep(PAUSE)
     setter.stdin.close()
     setter.wait()

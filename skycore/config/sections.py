@@ -43,6 +43,7 @@ class Netlink:
 @attrs.frozen(kw_only=True)
 class Netns:
     run_path: Path = setting("/var/run/netns", "Folder in which named network namespaces are bound.")
+    scan: Amount = setting(0.0, "Seconds between two looks for namespaces without a name there; 0 does not look.")
 
 
 @attrs.frozen(kw_only=True)
@@ -77,6 +78,10 @@ class Runc:
 @attrs.frozen(kw_only=True)
 class SocketInfo:
     host_update: Seconds = setting(10.0, "How often the list of sockets is published on the host node.")
+    poll: Seconds = setting(2.0, "Seconds between two looks at the sockets.")
+    max_sockets: Positive = setting(2000, "How many sockets one list may hold.")
+    proc_path: Path = setting("/proc", "Where the processes of the host are found.")
+    processes: bool = setting(False, "Also make a node for each process that has sockets.")
 
 
 @attrs.frozen(kw_only=True)

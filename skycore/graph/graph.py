@@ -508,9 +508,11 @@ class Graph:
                 owners=owners,
                 reborn=reborn,
             )
-        self._keep(id, current)
+        if self.pins:
+            self._keep(id, current)
         table[id] = revision
-        self.highest = max(self.highest, number)
+        if number > self.highest:  # noqa: PLR1730 (a call to max costs more than the rest of this line)
+            self.highest = number
         self.log.append(revision)
 
     def _end(self, table: dict[str, Revision], id: str, now: int) -> None:

@@ -136,8 +136,9 @@ class _Columns:
             id = change.id
             if change.deleted_at is None:
                 for column, value in zip(columns, extract(change), strict=True):
-                    # Most changes are of other keys.
-                    if value is not MISSING or id in column.values:
+                    # Most changes are of other keys; set() looks more closely.
+                    old = column.values.get(id, MISSING)
+                    if old is not value and (type(value) is not str or old != value):
                         column.set(id, value)
             else:
                 for column in columns:

@@ -32,7 +32,7 @@ _INVENTORY_PAUSE: Final = 0.05
 _INVENTORY_RETRY: Final = 2.0
 """Seconds until the next inventory when each try of the last one was interrupted."""
 
-_PACE: Final = 0.01
+_PACE: Final = 0.001
 """Least seconds between two readings of the event socket; the kernel keeps what comes meanwhile."""
 _REST: Final = 1.5
 """How much longer than the work on what was read the pause after it is."""
