@@ -25,6 +25,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, Protocol, TypeAlias, final
 
 import attrs
+import msgspec
 
 from skycore.graph.element import Revision
 from skycore.graph.view import Difference, Gap, GraphView
@@ -32,9 +33,7 @@ from skycore.graph.view import Difference, Gap, GraphView
 __all__ = ["Gap", "Mark", "Record", "RevisionRecord", "StaleInterval", "Store"]
 
 
-@final
-@attrs.frozen
-class RevisionRecord:
+class RevisionRecord(msgspec.Struct, frozen=True, gc=False):
     """One revision of an element, or its tombstone."""
 
     revision: Revision
