@@ -262,7 +262,7 @@ async def test_a_network_cut_longer_than_patience_heals(ends: Ends) -> None:
     agent._dial = reachable
     await agent.acknowledged()
     await until(lambda: content(analyzer.graph) == content(agent.graph))
-    assert set(living(analyzer.store)) == set(content(agent.graph))
+    await until(lambda: set(living(analyzer.store)) == set(content(agent.graph)))
     assert [row.metadata()["Value"] for row in analyzer.store.revisions("n") if row.deleted_at is None] == [0, 1]
 
 
@@ -288,7 +288,7 @@ async def test_a_spool_that_overflowed_leaves_a_gap_and_the_right_state(ends: En
     assert sum(gap.lost for gap in gaps) == agent.spool.status.dropped
     now = agent.graph.clock()
     assert all(now - 60_000 < gap.start_ms <= gap.end_ms <= now for gap in gaps)
-    assert set(living(analyzer.store)) == set(content(agent.graph))
+    await until(lambda: set(living(analyzer.store)) == set(content(agent.graph)))
 
 
 async def test_a_state_larger_than_one_message_is_one_state(ends: Ends) -> None:
@@ -300,7 +300,7 @@ async def test_a_state_larger_than_one_message_is_one_state(ends: Ends) -> None:
     await agent.acknowledged()
     assert agent.recorder.last_sync - agent.recorder.first_of_sync >= 2
     assert content(analyzer.graph) == content(agent.graph)
-    assert set(living(analyzer.store)) == set(content(agent.graph))
+    await until(lambda: set(living(analyzer.store)) == set(content(agent.graph)))
 
 
 async def test_a_spool_too_small_for_the_state_is_told_and_does_not_spin(ends: Ends) -> None:
