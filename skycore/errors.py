@@ -12,13 +12,20 @@
      │   └─ HandleClosed            a call through the handle of a plugin that was stopped
      ├─ ClaimError                  a probe said something that cannot be an element
      ├─ StorageError
-     │   └─ HistoryUnavailable      no store, or one without history
+     │   ├─ HistoryUnavailable      no store, or one without history
+     │   ├─ PeriodTooLarge          a question about the past whose answer would be too large
+     │   └─ StoreInUse              another process has the store
      ├─ ClientError                 a request to an analyzer or agent that got no usable answer
      │   └─ RequestRefused          the answer was an error; carries the HTTP status and the server's text
      ├─ LinkError                   the agent-analyzer link met something outside its protocol
      ├─ Refusal                     a request that the server does not serve; carries HTTP status and text
+     │   ├─ InvalidResource         an API object that cannot be made or changed so
+     │   ├─ ResourceNotFound
+     │   ├─ DuplicatedResource
+     │   └─ NotModified             a patch that changes nothing
      ├─ WebSocketClosed             the WebSocket is closed; carries code and reason
-     └─ ListenRefused               an address that would be open to others without protection
+     ├─ ListenRefused               an address that would be open to others without protection
+     └─ AuthUnavailable             an authentication backend cannot tell at present who is who
 
 Every message says what was wrong, where, and what to do about it.
 """
@@ -128,6 +135,14 @@ class HistoryUnavailable(StorageError):
     """The graph in the past was asked for, and no store with history is configured."""
 
 
+class PeriodTooLarge(StorageError):
+    """The answer about a time of the past would be larger than was asked for."""
+
+
+class StoreInUse(StorageError):
+    """Another process has the store."""
+
+
 class ClientError(SkycoreError):
     """A request to an analyzer or agent that got no usable answer."""
 
@@ -158,6 +173,34 @@ class Refusal(SkycoreError):
         super().__init__(f"{status} {text}")
 
 
+class InvalidResource(Refusal):
+    """What a user sent cannot be an API object, or cannot change one; ``text`` has Skydive's wording."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(400, text)
+
+
+class ResourceNotFound(Refusal):
+    """There is no such API object; an empty ``text`` is answered by an empty body."""
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__(404, text)
+
+
+class DuplicatedResource(Refusal):
+    """The same API object is there already."""
+
+    def __init__(self, text: str = "duplicated resource") -> None:
+        super().__init__(409, text)
+
+
+class NotModified(Refusal):
+    """A patch that leaves the object as it is."""
+
+    def __init__(self) -> None:
+        super().__init__(304, "")
+
+
 class WebSocketClosed(SkycoreError):
     """The WebSocket is closed; nothing can be sent or received any more.
 
@@ -173,3 +216,7 @@ class WebSocketClosed(SkycoreError):
 
 class ListenRefused(SkycoreError):
     """Listening there would be open to others without protection."""
+
+
+class AuthUnavailable(SkycoreError):
+    """An authentication backend cannot tell at present whether credentials are right."""

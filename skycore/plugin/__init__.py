@@ -1,7 +1,7 @@
 """What plugin authors import: one flat, documented, versioned namespace.  See docs/plugins.md."""
 
 from skycore import gremlin
-from skycore.errors import ClaimError, HandleClosed, PluginError
+from skycore.errors import AuthUnavailable, ClaimError, HandleClosed, PluginError
 from skycore.filter import (
     EVERYTHING,
     All,
@@ -16,6 +16,7 @@ from skycore.filter import (
 )
 from skycore.graph.identity import Key
 from skycore.plugin.api import API_VERSION, Claims, Hold, Namespace, NodeView, Probe, ProbeHost
+from skycore.plugin.auth import AuthBackend, User
 from skycore.plugin.hooks import hookimpl
 
 __all__ = [
@@ -23,6 +24,8 @@ __all__ = [
     "EVERYTHING",
     "All",
     "Any",
+    "AuthBackend",
+    "AuthUnavailable",
     "ClaimError",
     "Claims",
     "Compare",
@@ -40,6 +43,7 @@ __all__ = [
     "Present",
     "Probe",
     "ProbeHost",
+    "User",
     "gremlin",
     "hookimpl",
 ]

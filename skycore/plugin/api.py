@@ -7,6 +7,7 @@ A probe is a class, found by its entry point in the group ``skycore.probe``::
         roles = frozenset({"agent"})             # where it may run: agent, analyzer
         capabilities = frozenset({"CAP_NET_ADMIN"})
         precedence = {"Type": frozenset({"netlink"})}   # our Type wins over netlink's
+        beside = frozenset({"netlink"})          # also runs in each namespace in which netlink runs
 
         @attrs.frozen
         class Settings:
@@ -137,6 +138,10 @@ class NodeView(Protocol):
 
     def all(self) -> list[tuple[str, dict[str, Any]]]:
         """(ID, metadata) of every node of the view."""
+        ...
+
+    def parents(self, id: str) -> list[str]:
+        """IDs of the nodes (of the view or not) from which an edge leads to a node, as the graph is now."""
         ...
 
     async def changed(self) -> None:

@@ -14,6 +14,7 @@ from skycore.errors import PluginImportFailed, PluginNotInstalled
 
 PROBES = "skycore.probe"
 STORES = "skycore.storage"
+AUTH = "skycore.auth"
 
 
 def installed(group: str) -> dict[str, str]:

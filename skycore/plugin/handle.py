@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from skycore.errors import ClaimError, HandleClosed
 from skycore.filter import EVERYTHING, Filter
 from skycore.graph.claimant import Claimant
-from skycore.graph.fields import freeze
 from skycore.graph.graph import Graph
-from skycore.graph.identity import Key, edge_id, node_id
+from skycore.graph.identity import KNOWN, Key, edge_id, node_id
 from skycore.graph.join import Join, KeyedNodes
+from skycore.plugin.views import SharedNodes, View
 
 _REMEMBERED_IDS = 65536
 
 
 class GraphHandle:
-    """Implements skycore.plugin.api.Claims for one claimant."""
+    """Implements skycore.plugin.api.Claims for one claimant; ``nodes`` are shared by the handles of a graph."""
 
-    def __init__(self, graph: Graph, claimant: Claimant) -> None:
+    def __init__(self, graph: Graph, claimant: Claimant, nodes: SharedNodes | None = None) -> None:
         self._graph = graph
+        self._nodes = SharedNodes(graph) if nodes is None else nodes
         self._claimant = claimant
         self._closed = False
         self._ids: dict[Key, str] = {}
         self._open_bodies = 0
-        self._views: dict[_View, None] = {}
+        self._views: dict[View, None] = {}
         self._joins: list[Join] = []
         self._joined: dict[str, int] = {}
 
@@ -73,13 +74,13 @@ class GraphHandle:
         finally:
             self._open_bodies -= 1
 
-    def view(self, filter: Filter = EVERYTHING, keys: Sequence[str] = ()) -> _View:
+    def view(self, filter: Filter = EVERYTHING, keys: Sequence[str] = ()) -> View:
         self._open()
-        view = _View(self._graph, KeyedNodes(self._graph, filter, _keys(keys)), self._closed_view)
+        view = View(self._graph, self._nodes.take(filter, _keys(keys)), self._closed_view)
         self._views[view] = None
         return view
 
-    def _closed_view(self, view: _View) -> None:
+    def _closed_view(self, view: View) -> None:
         self._views.pop(view, None)
 
     def join(
@@ -137,7 +138,7 @@ class GraphHandle:
 
     def _claim(self, key: Key, metadata: Mapping[str, Any], *, owning: bool, scope: str) -> None:
         claimant = self._open()
-        if "TID" in _mapping(metadata):
+        if "TID" in _mapping(metadata) and key.kind != KNOWN:
             raise ClaimError("TID is worked out by Skycore from Name, Type and owner; leave it out")
         claimant.put(self._id(key), metadata, owning=owning, scope=_scope(scope))
 
@@ -156,53 +157,9 @@ class GraphHandle:
         if not isinstance(key, Key) or "/" in _text(key.kind, "the kind of a Key"):
             raise ClaimError(f"a node is named by a Key whose kind is one word, not by {key!r}")
         _text(key.value, "the value of a Key")
+        if key.kind == KNOWN:
+            return key.value
         return node_id(self._graph.host, key)
-
-
-class _View:
-    """Implements skycore.plugin.api.NodeView."""
-
-    def __init__(self, graph: Graph, nodes: KeyedNodes, closed: Callable[[_View], None]) -> None:
-        self._graph = graph
-        self._nodes = nodes
-        # Of its own: a look between two calls of changed() must not make the second one miss what the look saw.
-        self._seen = graph.log.end
-        self._closed = False
-        self._on_close = closed
-
-    def find(self, *values: Any) -> list[tuple[str, dict[str, Any]]]:
-        self._refresh()
-        return [self._entry(id) for id in self._nodes.find(tuple(map(freeze, values)))]
-
-    def all(self) -> list[tuple[str, dict[str, Any]]]:
-        self._refresh()
-        return [self._entry(id) for id in self._nodes.values]
-
-    async def changed(self) -> None:
-        self._check()
-        await self._graph.log.beyond(self._seen)
-        self._check()
-        self._seen = self._graph.log.end
-
-    def refresh(self) -> None:
-        """Catch up with the change log, so that it need not keep deletions for a view that nobody reads."""
-        self._nodes.refresh()
-
-    def close(self) -> None:
-        self._closed = True
-        self._nodes.close()
-        self._on_close(self)
-
-    def _check(self) -> None:
-        if self._closed:
-            raise HandleClosed("this view was closed, or its probe was stopped; make another one")
-
-    def _refresh(self) -> None:
-        self._check()
-        self._nodes.refresh()
-
-    def _entry(self, id: str) -> tuple[str, dict[str, Any]]:
-        return id, self._graph.nodes[id].metadata()
 
 
 def _mapping(metadata: Mapping[str, Any]) -> Mapping[str, Any]:

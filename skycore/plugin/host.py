@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
@@ -21,6 +22,7 @@ from skycore.plugin.api import Hold, Namespace
 from skycore.plugin.handle import GraphHandle
 from skycore.plugin.loading import Loaded, MakeSettings, load_probe
 from skycore.plugin.supervision import Report, RestartPolicy, Run, Supervisor
+from skycore.plugin.views import SharedNodes
 from skycore.plugin.watchdog import Watchdog
 
 T = TypeVar("T")
@@ -64,6 +66,7 @@ class _Instance:
     holds: list[_Hold] = attrs.field(factory=list)
     holders: int = 0
     ending: bool = False
+    beside: list[_Hold] = attrs.field(factory=list)
     descriptor: int = -1
 
 
@@ -107,6 +110,7 @@ class PluginHost:
         self._policy = policy or RestartPolicy()
         self._loaded: dict[str, Loaded] = {}
         self._failed: list[Report] = []
+        self._nodes = SharedNodes(graph)
         self._instances: list[_Instance] = []
         self._children: dict[tuple[str, Key], _Instance] = {}
         self._nursery: trio.Nursery | None = None
@@ -198,7 +202,7 @@ class PluginHost:
 
     def _begin(self, instance: _Instance) -> Run:
         instance.claimant.restart()
-        instance.handle = GraphHandle(self.graph, instance.claimant)
+        instance.handle = GraphHandle(self.graph, instance.claimant, self._nodes)
         host = _ProbeHost(self, instance, instance.handle)
         probe = instance.loaded.plugin(instance.loaded.settings, host)
         run: Run = probe.run
@@ -234,14 +238,25 @@ class PluginHost:
         generation = holder.claimant.generation
         if loaded is None or self._leaving or namespace.key == self.namespace.key:
             return _Hold(self, None, generation)
-        child = self._children.get((name, namespace.key))
+        hold = _Hold(self, self._held(loaded, namespace), generation)
+        holder.holds.append(hold)
+        return hold
+
+    def _held(self, loaded: Loaded, namespace: Namespace, *, companion: bool = False) -> _Instance:
+        """The sub-probe of a namespace, with one holder more; its first holder also brings those that run beside it.
+
+        What runs beside brings no others, so that two that want to run beside each other do not hold each other.
+        """
+        child = self._children.get((loaded.name, namespace.key))
         if child is None:
             child = self._child(loaded, namespace)
             self._start(child)
         child.holders += 1
-        hold = _Hold(self, child, generation)
-        holder.holds.append(hold)
-        return hold
+        if child.holders == 1 and not companion:
+            for other in self._loaded.values():
+                if loaded.name in other.beside and other is not loaded:
+                    child.beside.append(_Hold(self, self._held(other, child.namespace, companion=True), 0))
+        return child
 
     def _child(self, loaded: Loaded, namespace: Namespace) -> _Instance:
         # The open file keeps the namespace enterable for as long as someone holds the sub-probe.
@@ -258,6 +273,10 @@ class PluginHost:
         What it said goes at once, so that its interfaces are gone before its holder takes their namespace back.
         """
         child.holders -= 1
+        if child.holders == 0:
+            for hold in child.beside:
+                hold.release()
+            child.beside.clear()
         if child.holders == 0 and not child.ending and not self._leaving:
             assert self._nursery is not None
             assert child.supervisor is not None
@@ -312,6 +331,10 @@ class PluginHost:
             for instance in list(self._instances):
                 if instance.handle is not None:
                     instance.handle.refresh_views()
+
+    def modules(self) -> dict[str, object]:
+        """The modules of the plugins that were imported, by plugin: where their hooks are."""
+        return {name: sys.modules[loaded.plugin.__module__] for name, loaded in self._loaded.items()}
 
     def _modules(self) -> Mapping[str, str]:
         return {loaded.module: name for name, loaded in self._loaded.items()}

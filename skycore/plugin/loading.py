@@ -22,6 +22,7 @@ class Loaded:
     plugin: type
     settings: Any
     precedence: Mapping[str, frozenset[str]]
+    beside: frozenset[str] = frozenset()
 
     @property
     def module(self) -> str:
@@ -44,11 +45,12 @@ def load_probe(name: str, role: str, settings: MakeSettings) -> Loaded:
     if not isinstance(overridden, Mapping):
         raise PluginError(f"plugin {name!r}: precedence maps metadata keys to sets of plugin names, not {overridden!r}")
     precedence = {str(key): _names(name, f"precedence[{key!r}]", others) for key, others in overridden.items()}
+    beside = _names(name, "beside", getattr(plugin, "beside", frozenset()))
     try:
         made = settings(name, str(getattr(plugin, "section", "")), plugin.Settings)  # type: ignore[attr-defined]
     except Exception as error:
         raise PluginSettingsInvalid(f"settings of plugin {name!r} are wrong: {error}") from error
-    return Loaded(name, plugin, made, precedence)
+    return Loaded(name, plugin, made, precedence, beside)
 
 
 def _names(plugin: str, what: str, value: Any) -> frozenset[str]:

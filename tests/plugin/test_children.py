@@ -85,6 +85,38 @@ async def test_one_sub_probe_for_all_its_holders(install: Install, netns: Netns)
         assert len(seen.children) == 2
 
 
+async def test_what_runs_beside_another_comes_and_goes_with_it(install: Install, netns: Netns) -> None:
+    seen, company = Seen(), Seen()
+    beside = probe(company.look, beside=frozenset({"look"}))
+    install(holder=probe(seen.hold), look=probe(seen.look), company=beside)
+    async with run_probes({"holder": {}, "look": {}, "company": {}}, policy=QUICK) as lab:
+        (holder,) = seen.holders
+        namespace = holder.netns(netns().path)
+        for round_ in (1, 2):
+            holds = [holder.children("look", namespace), holder.children("look", namespace)]
+            both = {f"look@{namespace.cookie}": "running", f"company@{namespace.cookie}": "running"}
+            await lab.until(lambda expected=both: children(lab) == expected)  # type: ignore[misc]
+            assert len(company.children) == round_
+            assert company.children[-1].namespace.cookie == namespace.cookie
+            holds.pop().release()
+            await trio.sleep(0.02)
+            assert children(lab) == both
+            holds.pop().release()
+            await gone(lab)
+
+
+async def test_two_beside_each_other_do_not_hold_each_other(install: Install, netns: Netns) -> None:
+    seen = Seen()
+    one, other = (probe(seen.look, beside=frozenset({name})) for name in ("other", "one"))
+    install(holder=probe(seen.hold), one=one, other=other)
+    async with run_probes({"holder": {}, "one": {}, "other": {}}, policy=QUICK) as lab:
+        (holder,) = seen.holders
+        hold = holder.children("one", holder.netns(netns().path))
+        await lab.until(lambda: len(children(lab)) == 2)
+        hold.release()
+        await gone(lab)
+
+
 async def test_what_is_not_enabled_or_the_holders_own_namespace_gives_an_empty_hold(
     install: Install, netns: Netns
 ) -> None:

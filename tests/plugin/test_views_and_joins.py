@@ -17,6 +17,7 @@ from skycore.graph.identity import node_id
 from skycore.plugin import Compare, Equals, Filter, Key, Matches, Present, ProbeHost
 from skycore.plugin.handle import GraphHandle
 from skycore.plugin.supervision import RestartPolicy
+from skycore.plugin.views import SharedNodes
 from skycore.testing.probes import run_probes
 from tests.plugin.running import probe
 
@@ -253,6 +254,27 @@ async def test_changed_returns_once_for_what_changed_since_the_last_call() -> No
         assert len(view.all()) == 2
         nursery.cancel_scope.deadline = trio.current_time() + 1
     assert not nursery.cancel_scope.cancelled_caught
+
+
+def test_views_of_one_filter_share_what_they_know() -> None:
+    graph = Graph(host="h", origin="test.h", with_tids=False)
+    nodes = SharedNodes(graph)
+    one, other = (GraphHandle(graph, graph.claimant(name), nodes) for name in ("one", "other"))
+    views = [handle.view(Equals("Type", "x"), ("Name",)) for handle in (one, other, one)]
+    apart = one.view(Equals("Type", "y"), ("Name",))
+    assert len(nodes) == 2
+    one.put(KEYS[0], {"Name": "a", "Type": "x"})
+    one.put(KEYS[1], {"Name": "b", "Type": "y"})
+    assert [len(view.find("a")) for view in (*views, apart)] == [1, 1, 1, 0]
+    views[0].close()
+    views[0].close()
+    views[2].close()
+    one.drop(KEYS[0])
+    assert views[1].all() == []
+    other.close()
+    assert len(nodes) == 1
+    one.close()
+    assert len(nodes) == 0
 
 
 async def test_a_closed_view() -> None:
