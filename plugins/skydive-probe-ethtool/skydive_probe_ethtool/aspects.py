@@ -11,7 +11,8 @@ from typing import Any, Final
 
 import attrs
 
-from skydive_probe_ethtool.genetlink import DecodeError, attributes, body, u8, u32
+from skycore.plugin import netlink
+from skydive_probe_ethtool.genetlink import body, u8, u32
 from skydive_probe_ethtool.strings import bits
 
 # linux/ethtool_netlink.h
@@ -318,8 +319,8 @@ def fields(aspect: Aspect, found: Mapping[int, bytes]) -> dict[str, Any]:
 
 def device(header: bytes) -> tuple[int, bytes]:
     """(ifindex, name) of the interface that a message's header names."""
-    entries = dict(attributes(header))
+    entries = dict(netlink.attributes(header))
     if ETHTOOL_A_HEADER_DEV_INDEX not in entries:
-        raise DecodeError("a message of ethtool that names no interface")
+        raise netlink.DecodeError("a message of ethtool that names no interface")
     name = entries.get(ETHTOOL_A_HEADER_DEV_NAME, b"")
     return u32(entries[ETHTOOL_A_HEADER_DEV_INDEX]), name.split(b"\0", 1)[0]

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import attrs
 
+from skycore.plugin import netlink
 from skydive_probe_ethtool import strings
 from skydive_probe_ethtool.aspects import (
     ETHTOOL_A_HEADER,
@@ -23,10 +24,10 @@ from skydive_probe_ethtool.aspects import (
     PAUSE,
     device,
 )
-from skydive_probe_ethtool.genetlink import DecodeError, Family, attribute, attributes, body, nested, u32, unsigned
+from skydive_probe_ethtool.genetlink import body, nested, u32, unsigned
 from skydive_probe_ethtool.ioctl import Gone, Ioctl
 from skydive_probe_ethtool.reader import Reader
-from skydive_probe_ethtool.socket import NetlinkError, RequestSocket
+from skydive_probe_ethtool.socket import RequestSocket
 
 _STATS_HEADER: Final = 2
 _STATS_GROUPS: Final = 3
@@ -61,7 +62,7 @@ class Counters:
         self,
         requests: RequestSocket,
         ioctl: Ioctl,
-        family: Family | None,
+        family: netlink.Family | None,
         interfaces: Iterable[tuple[int, bytes, bool]],
     ) -> dict[int, dict[str, Any]]:
         """Counters by ifindex, without zeros.  ``interfaces``: ifindex, name, and whether a module is plugged in."""
@@ -95,19 +96,21 @@ class Counters:
         return {"Driver": dict(list(told.items())[: self.limit]), "Omitted": len(told) - self.limit}
 
     def _standard(
-        self, requests: RequestSocket, ioctl: Ioctl, family: Family, found: dict[int, dict[str, Any]]
+        self, requests: RequestSocket, ioctl: Ioctl, family: netlink.Family, found: dict[int, dict[str, Any]]
     ) -> None:
         wanted = nested(
             _STATS_GROUPS,
-            attribute(_BITSET_NOMASK, b""),
-            attribute(_BITSET_SIZE, struct.pack("=I", len(GROUPS))),
-            attribute(_BITSET_VALUE, struct.pack("=I", (1 << len(GROUPS)) - 1)),
+            netlink.attribute(_BITSET_NOMASK, b""),
+            netlink.attribute(_BITSET_SIZE, struct.pack("=I", len(GROUPS))),
+            netlink.attribute(_BITSET_VALUE, struct.pack("=I", (1 << len(GROUPS)) - 1)),
         )
         groups = _dump(requests, family, ETHTOOL_MSG_STATS_GET, nested(_STATS_HEADER), wanted)
         if groups and self._groups is None:
             reader = Reader(requests, ioctl, family)
             self._groups = {id: reader.names(stringset) for id, (_, stringset) in GROUPS.items()}
-        with_stats = nested(ETHTOOL_A_HEADER, attribute(ETHTOOL_A_HEADER_FLAGS, struct.pack("=I", ETHTOOL_FLAG_STATS)))
+        with_stats = nested(
+            ETHTOOL_A_HEADER, netlink.attribute(ETHTOOL_A_HEADER_FLAGS, struct.pack("=I", ETHTOOL_FLAG_STATS))
+        )
         for payload in groups:
             _merge(found, group_counters, payload, self._groups or {})
         for payload in _dump(requests, family, PAUSE.get, with_stats):
@@ -126,11 +129,11 @@ def group_counters(payload: bytes, names: Mapping[int, tuple[str, ...]]) -> tupl
         elif type == _STATS_GROUP:
             id = -1
             counted: dict[int, bytes] = {}
-            for kind, part in attributes(value):
+            for kind, part in netlink.attributes(value):
                 if kind == _GROUP_ID:
                     id = u32(part)
                 elif kind == _GROUP_STAT:
-                    counted.update(attributes(part))
+                    counted.update(netlink.attributes(part))
             if id in GROUPS:
                 known = names.get(id, ())
                 named = {known[stat]: unsigned(raw) for stat, raw in counted.items() if stat < len(known)}
@@ -148,7 +151,7 @@ def nested_counters(
         if type == ETHTOOL_A_HEADER:
             index = device(value)[0]
         elif type == attribute_type:
-            for kind, raw in attributes(value):
+            for kind, raw in netlink.attributes(value):
                 # FEC counters are lists of which the first is the sum over all lanes.
                 if kind in names and raw:
                     counted[names[kind]] = unsigned(raw[:8])
@@ -159,17 +162,17 @@ def nested_counters(
 def _merge(found: dict[int, dict[str, Any]], decode: Any, *arguments: Any) -> None:
     try:
         index, counted = decode(*arguments)
-    except DecodeError:
+    except netlink.DecodeError:
         return
     if index in found:
         found[index].update(counted)
 
 
-def _dump(requests: RequestSocket, family: Family, command: int, *parts: bytes) -> list[bytes]:
+def _dump(requests: RequestSocket, family: netlink.Family, command: int, *parts: bytes) -> list[bytes]:
     """The answers about all interfaces; none when a driver fails, as the next sample may be better."""
     try:
         return requests.dump(family.id, command, *parts)
-    except NetlinkError as error:
+    except netlink.NetlinkError as error:
         if error.errno == errno.ETIMEDOUT:
             raise
         return []

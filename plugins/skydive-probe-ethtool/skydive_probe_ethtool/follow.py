@@ -13,16 +13,15 @@ from typing import Any, Final
 import attrs
 import trio
 
-from skycore.plugin import Key, ProbeHost
+from skycore.plugin import Key, ProbeHost, netlink
 from skydive_probe_ethtool import genetlink
 from skydive_probe_ethtool.aspects import BY_NOTIFICATION, ETHTOOL_A_HEADER, LINK_ASPECTS, device
 from skydive_probe_ethtool.counters import Counters
-from skydive_probe_ethtool.genetlink import DecodeError, Family, Frame
 from skydive_probe_ethtool.ioctl import Ioctl
 from skydive_probe_ethtool.metadata import Interface, Names, interface_metadata
 from skydive_probe_ethtool.pci import pci_facts
 from skydive_probe_ethtool.reader import DRIVER, EVERY, TRANSCEIVER, Reader, Readings, Wanted
-from skydive_probe_ethtool.socket import EventSocket, RequestSocket
+from skydive_probe_ethtool.socket import RequestSocket
 from skydive_probe_ethtool.strings import ETH_SS_FEATURES, ETH_SS_LINK_MODES
 
 LINK_CHANGES: Final = LINK_ASPECTS | {TRANSCEIVER}
@@ -49,7 +48,7 @@ class Follower:
         interval: float,
         sampling: float,
         limit: int,
-        family: Family | None,
+        family: netlink.Family | None,
         open_requests: Callable[[], RequestSocket],
     ) -> None:
         self._host = host
@@ -69,7 +68,9 @@ class Follower:
         self._lost = 0
         self._undecodable = 0
 
-    async def run(self, links: EventSocket, monitor: EventSocket | None, task_status: trio.TaskStatus[None]) -> None:
+    async def run(
+        self, links: netlink.EventSocket, monitor: netlink.EventSocket | None, task_status: trio.TaskStatus[None]
+    ) -> None:
         """Call ``started`` when the first inventory is in the graph, and go on until cancelled.  Raises OSError."""
         self._names = await self._in_thread(_read_names)
         await self._read("all")
@@ -110,22 +111,25 @@ class Follower:
 
     # ------------------------------------------------------------------ hearing
 
-    async def _hear(self, events: EventSocket, hear: Callable[[Frame], None]) -> None:
+    async def _hear(self, events: netlink.EventSocket, hear: Callable[[netlink.Frame], None]) -> None:
         while True:
             await events.wait()
             heard = events.read()
             if heard.lost:
+                # Until the socket is empty the kernel adds nothing more, so only what is asked after that is whole.
+                while events.read().buffers:
+                    pass
                 self._lost += 1
                 self._all_wanted = True
                 self._wake.set()
             for buffer in heard.buffers:
                 try:
-                    for frame in genetlink.frames(buffer):
+                    for frame in netlink.frames(buffer):
                         hear(frame)
-                except DecodeError as error:
+                except netlink.DecodeError as error:
                     self._report(error)
 
-    def _hear_link(self, frame: Frame) -> None:
+    def _hear_link(self, frame: netlink.Frame) -> None:
         event = genetlink.link_event(frame)
         if event is None:
             return
@@ -149,7 +153,7 @@ class Follower:
                 self._mark(event.index, LINK_CHANGES)
         self._flags[event.index] = flags
 
-    def _hear_notification(self, frame: Frame) -> None:
+    def _hear_notification(self, frame: netlink.Frame) -> None:
         """Ask again for what is announced: an answer cannot be older than one that was read meanwhile."""
         if self._family is None or frame.type != self._family.id:
             return
@@ -178,7 +182,7 @@ class Follower:
         buses = {index: known.driver.bus for index, known in self._known.items() if known.driver}
 
         def work(
-            wanted: Wanted, one_by_one: bool, requests: RequestSocket, ioctl: Ioctl, family: Family | None
+            wanted: Wanted, one_by_one: bool, requests: RequestSocket, ioctl: Ioctl, family: netlink.Family | None
         ) -> tuple[Readings, dict[int, Any]]:
             readings = Reader(requests, ioctl, family).read(wanted, present, one_by_one=one_by_one)
             return readings, _pci(readings, buses)
@@ -245,7 +249,7 @@ class Follower:
                 changed.add(index)
         return changed
 
-    async def _in_thread(self, work: Callable[[RequestSocket, Ioctl, Family | None], Any]) -> Any:
+    async def _in_thread(self, work: Callable[[RequestSocket, Ioctl, netlink.Family | None], Any]) -> Any:
         # Asking waits for the kernel's RTNL lock, which others may hold for long.
         with self._open_requests() as requests:
 
@@ -264,7 +268,7 @@ class Follower:
     def _key(self, index: int) -> Key:
         return self._host.interface_key(self._host.namespace, index)
 
-    def _report(self, error: DecodeError) -> None:
+    def _report(self, error: netlink.DecodeError) -> None:
         if not self._undecodable:
             self._host.log.warning("a message of the kernel cannot be read and is passed over", error=str(error))
         self._undecodable += 1
@@ -279,7 +283,7 @@ class Follower:
         )
 
 
-def _read_names(requests: RequestSocket, ioctl: Ioctl, family: Family | None) -> Names:
+def _read_names(requests: RequestSocket, ioctl: Ioctl, family: netlink.Family | None) -> Names:
     reader = Reader(requests, ioctl, family)
     return Names(reader.names(ETH_SS_FEATURES), reader.names(ETH_SS_LINK_MODES))
 

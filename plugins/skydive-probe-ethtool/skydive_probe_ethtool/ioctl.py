@@ -18,8 +18,9 @@ from typing import Any, Final, Self
 
 import attrs
 
+from skycore.plugin import netlink
 from skydive_probe_ethtool.aspects import PAUSE, Aspect
-from skydive_probe_ethtool.genetlink import DecodeError, attribute, text
+from skydive_probe_ethtool.genetlink import text
 
 SIOCETHTOOL: Final = 0x8946
 ETHTOOL_GDRVINFO: Final = 0x03
@@ -227,7 +228,7 @@ def plain_attributes(aspect: Aspect, answer: bytes) -> dict[int, bytes]:
 def feature_attributes(answer: bytes, blocks: int) -> dict[int, bytes]:
     """Decode struct ethtool_gfeatures of so many blocks (available, requested, active, never changed)."""
     if len(answer) < 8 + 16 * blocks:
-        raise DecodeError(f"{len(answer)} bytes are too few for {blocks} blocks of features")
+        raise netlink.DecodeError(f"{len(answer)} bytes are too few for {blocks} blocks of features")
     columns = [b"", b"", b"", b""]
     for block in range(blocks):
         for column in range(4):
@@ -243,7 +244,7 @@ def link_settings(answer: bytes) -> tuple[Any, ...]:
     words = fields[9]
     size = _LINKSETTINGS.size
     if words < 0 or len(answer) < size + 12 * words:
-        raise DecodeError(f"{len(answer)} bytes are too few for link settings with {words} words")
+        raise netlink.DecodeError(f"{len(answer)} bytes are too few for link settings with {words} words")
     masks = [answer[size + 4 * words * n : size + 4 * words * (n + 1)] for n in range(3)]
     return (*fields, *masks)
 
@@ -261,13 +262,13 @@ def fec_attributes(answer: bytes) -> dict[int, bytes]:
 
 
 def _bitset(value: bytes, mask: bytes | None) -> bytes:
-    parts = attribute(_BITSET_SIZE, struct.pack("=I", len(value) * 8)) + attribute(_BITSET_VALUE, value)
-    return parts if mask is None else parts + attribute(_BITSET_MASK, mask)
+    parts = netlink.attribute(_BITSET_SIZE, struct.pack("=I", len(value) * 8)) + netlink.attribute(_BITSET_VALUE, value)
+    return parts if mask is None else parts + netlink.attribute(_BITSET_MASK, mask)
 
 
 def _unpack(layout: struct.Struct, data: bytes) -> tuple[Any, ...]:
     if len(data) < layout.size:
-        raise DecodeError(f"{len(data)} bytes where {layout.size} were expected")
+        raise netlink.DecodeError(f"{len(data)} bytes where {layout.size} were expected")
     return layout.unpack_from(data)
 
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 from contextlib import ExitStack
 from functools import partial
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import attrs
 import trio
 
-from skycore.plugin import ProbeHost
+from skycore.plugin import ProbeHost, netlink
 from skydive_probe_ethtool.follow import Follower
-from skydive_probe_ethtool.genetlink import Family
-from skydive_probe_ethtool.namespaces import follow_namespaces
-from skydive_probe_ethtool.socket import NETLINK_GENERIC, NETLINK_ROUTE, RTNLGRP_LINK, EventSocket, RequestSocket
+from skydive_probe_ethtool.genetlink import RTNLGRP_LINK
+from skydive_probe_ethtool.socket import RequestSocket
+
+_EVENTS: Final = 4 << 20
+"""Bytes of news that the kernel may keep."""
 
 
 def _check_interval(_instance: object, attribute: attrs.Attribute[float], value: float) -> None:
@@ -33,6 +35,7 @@ class EthtoolProbe:
     section: ClassVar[str] = "agent.topology.ethtool"
     roles: ClassVar[frozenset[str]] = frozenset({"agent"})
     capabilities: ClassVar[frozenset[str]] = frozenset({"CAP_NET_ADMIN", "CAP_SYS_ADMIN"})
+    beside: ClassVar[frozenset[str]] = frozenset({"netlink"})
 
     @attrs.frozen
     class Settings:
@@ -56,12 +59,14 @@ class EthtoolProbe:
         host, settings = self._host, self._settings
         enter = partial(host.in_netns, host.namespace.path)
         with ExitStack() as stack:
-            links = stack.enter_context(EventSocket(enter, NETLINK_ROUTE, RTNLGRP_LINK))
+            links = stack.enter_context(netlink.EventSocket(enter, netlink.NETLINK_ROUTE, [RTNLGRP_LINK], _EVENTS))
             with RequestSocket(enter) as requests:
                 family = await trio.to_thread.run_sync(self._family, requests)
             monitor = None
             if family is not None and "monitor" in family.groups:
-                monitor = stack.enter_context(EventSocket(enter, NETLINK_GENERIC, family.groups["monitor"]))
+                monitor = stack.enter_context(
+                    netlink.EventSocket(enter, netlink.NETLINK_GENERIC, [family.groups["monitor"]], _EVENTS)
+                )
             follower = Follower(
                 host,
                 settings.interval or math.inf,
@@ -70,12 +75,8 @@ class EthtoolProbe:
                 family,
                 lambda: RequestSocket(enter),
             )
-            async with trio.open_nursery() as nursery:
-                # The one in the agent's own namespace starts those in the others.
-                if host.root != host.namespace.key:
-                    nursery.start_soon(follow_namespaces, host, "ethtool")
-                await follower.run(links, monitor, task_status)
+            await follower.run(links, monitor, task_status)
 
     @staticmethod
-    def _family(requests: RequestSocket) -> Family | None:
+    def _family(requests: RequestSocket) -> netlink.Family | None:
         return requests.family("ethtool")

@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 import attrs
 
+from skycore.plugin import netlink
 from skydive_probe_ethtool import strings, transceiver
 from skydive_probe_ethtool.aspects import (
     ASPECTS,
@@ -25,9 +26,9 @@ from skydive_probe_ethtool.aspects import (
     answer,
     fields,
 )
-from skydive_probe_ethtool.genetlink import DecodeError, Family, attribute, body, nested
+from skydive_probe_ethtool.genetlink import body, nested
 from skydive_probe_ethtool.ioctl import DriverInfo, Gone, Ioctl
-from skydive_probe_ethtool.socket import NetlinkError, RequestSocket
+from skydive_probe_ethtool.socket import RequestSocket
 
 DUMP_FROM: Final = 24
 """From so many interfaces on, all are asked in one request."""
@@ -78,7 +79,7 @@ class Reader:
     ``family`` is None on a kernel without ethtool netlink; ``present`` then gives (ifindex, name) of all interfaces.
     """
 
-    def __init__(self, requests: RequestSocket, ioctl: Ioctl, family: Family | None) -> None:
+    def __init__(self, requests: RequestSocket, ioctl: Ioctl, family: netlink.Family | None) -> None:
         self._requests = requests
         self._ioctl = ioctl
         self._family = family
@@ -147,7 +148,7 @@ class Reader:
         assert self._family is not None
         try:
             payloads = self._requests.dump(self._family.id, aspect.get, _header(aspect))
-        except NetlinkError as error:
+        except netlink.NetlinkError as error:
             if error.errno == errno.ETIMEDOUT:
                 raise
             self._broken = True
@@ -158,7 +159,7 @@ class Reader:
         assert self._family is not None
         try:
             payload = self._requests.get(self._family.id, aspect.get, _header(aspect, index))
-        except NetlinkError as error:
+        except netlink.NetlinkError as error:
             if error.errno != errno.ENODEV:
                 raise
             gone.add(index)
@@ -168,7 +169,7 @@ class Reader:
     def _answer(self, aspect: Aspect, payload: bytes) -> Answer | None:
         try:
             return answer(aspect, payload)
-        except DecodeError:
+        except netlink.DecodeError:
             self._undecodable += 1
             return None
 
@@ -194,7 +195,7 @@ class Reader:
     def _ask_by_ioctl(self, name: bytes, aspect: Aspect, features: int) -> dict[str, Any]:
         try:
             return fields(aspect, self._ioctl.attributes(name, aspect, features) or {})
-        except DecodeError:
+        except netlink.DecodeError:
             self._undecodable += 1
             return {}
 
@@ -203,7 +204,7 @@ class Reader:
         numbers = (
             struct.pack("=I", offset), struct.pack("=I", transceiver.PAGE), bytes([page]), bytes([0]), bytes([i2c]),
         )  # fmt: skip
-        parts = [attribute(type, value) for type, value in zip(_MODULE_EEPROM, numbers, strict=True)]
+        parts = [netlink.attribute(type, value) for type, value in zip(_MODULE_EEPROM, numbers, strict=True)]
         try:
             payload = self._requests.get(
                 self._family.id, ETHTOOL_MSG_MODULE_EEPROM_GET, _header(BY_NAME["module"], index), *parts
@@ -211,14 +212,14 @@ class Reader:
             if payload is None:
                 return None
             return next((value for type, value in body(payload) if type == _MODULE_EEPROM_DATA), None)
-        except (NetlinkError, DecodeError):
+        except (netlink.NetlinkError, netlink.DecodeError):
             # No module is plugged in (EIO, ENODEV …), or it has been pulled meanwhile.
             return None
 
 
 def _header(aspect: Aspect, index: int | None = None) -> bytes:
     flags = ETHTOOL_FLAG_COMPACT_BITSETS if aspect.compact else 0
-    parts = [attribute(ETHTOOL_A_HEADER_FLAGS, struct.pack("=I", flags))]
+    parts = [netlink.attribute(ETHTOOL_A_HEADER_FLAGS, struct.pack("=I", flags))]
     if index is not None:
-        parts.insert(0, attribute(ETHTOOL_A_HEADER_DEV_INDEX, struct.pack("=I", index)))
+        parts.insert(0, netlink.attribute(ETHTOOL_A_HEADER_DEV_INDEX, struct.pack("=I", index)))
     return nested(ETHTOOL_A_HEADER, *parts)

@@ -13,7 +13,8 @@ from typing import Final
 
 import attrs
 
-from skydive_probe_ethtool.genetlink import DecodeError, attribute, attributes, body, nested, text, u32
+from skycore.plugin import netlink
+from skydive_probe_ethtool.genetlink import body, nested, text, u32
 
 # enum ethtool_stringset
 ETH_SS_STATS: Final = 1
@@ -74,16 +75,16 @@ class Bits:
 
 def bits(value: bytes) -> Bits:
     """Decode a bit set, in its compact form (words) or the verbose one (a list of bits with names)."""
-    fields = dict(attributes(value))
+    fields = dict(netlink.attributes(value))
     if _BITSET_VALUE in fields:
         mask = fields.get(_BITSET_MASK)
         return Bits(_words(fields[_BITSET_VALUE]), None if mask is None else _words(mask), {})
     number, names = 0, {}
     mask_of_listed = 0
-    for _, entry in attributes(fields.get(_BITSET_BITS, b"")):
-        bit = dict(attributes(entry))
+    for _, entry in netlink.attributes(fields.get(_BITSET_BITS, b"")):
+        bit = dict(netlink.attributes(entry))
         if _BIT_INDEX not in bit:
-            raise DecodeError("a bit without index in a set of bits")
+            raise netlink.DecodeError("a bit without index in a set of bits")
         index = _bounded(u32(bit[_BIT_INDEX]))
         names[index] = sys.intern(text(bit.get(_BIT_NAME, b"")))
         mask_of_listed |= 1 << index
@@ -96,7 +97,7 @@ def strings_parts(stringset: int) -> bytes:
     """What a request for one set of names holds beside its header."""
     return nested(
         _STRSET_STRINGSETS,
-        nested(_STRINGSETS_STRINGSET, attribute(_STRINGSET_ID, struct.pack("=I", stringset))),
+        nested(_STRINGSETS_STRINGSET, netlink.attribute(_STRINGSET_ID, struct.pack("=I", stringset))),
     )
 
 
@@ -105,8 +106,8 @@ def strings(payload: bytes, stringset: int) -> tuple[str, ...]:
     for type, sets in body(payload):
         if type != _STRSET_STRINGSETS:
             continue
-        for _, entry in attributes(sets):
-            fields = dict(attributes(entry))
+        for _, entry in netlink.attributes(sets):
+            fields = dict(netlink.attributes(entry))
             if _STRINGSET_ID in fields and u32(fields[_STRINGSET_ID]) == stringset:
                 return _strings(fields.get(_STRINGSET_STRINGS, b""))
     return ()
@@ -114,8 +115,8 @@ def strings(payload: bytes, stringset: int) -> tuple[str, ...]:
 
 def _strings(value: bytes) -> tuple[str, ...]:
     found: dict[int, str] = {}
-    for _, entry in attributes(value):
-        fields = dict(attributes(entry))
+    for _, entry in netlink.attributes(value):
+        fields = dict(netlink.attributes(entry))
         if _STRING_INDEX in fields:
             found[_bounded(u32(fields[_STRING_INDEX]))] = sys.intern(text(fields.get(_STRING_VALUE, b"")))
     return tuple(found.get(index, "") for index in range(max(found, default=-1) + 1))
@@ -124,7 +125,7 @@ def _strings(value: bytes) -> tuple[str, ...]:
 def _words(value: bytes) -> int:
     """Words of 32 bits in the machine's byte order, lowest first."""
     if len(value) % 4 or len(value) > MAX_BITS // 8:
-        raise DecodeError(f"{len(value)} bytes where words of a set of bits were expected")
+        raise netlink.DecodeError(f"{len(value)} bytes where words of a set of bits were expected")
     number = 0
     for place, word in enumerate(struct.unpack(f"={len(value) // 4}I", value)):
         number |= word << 32 * place
@@ -133,5 +134,5 @@ def _words(value: bytes) -> int:
 
 def _bounded(index: int) -> int:
     if index >= MAX_BITS:
-        raise DecodeError(f"index {index} in a set of bits or names; at most {MAX_BITS} were expected")
+        raise netlink.DecodeError(f"index {index} in a set of bits or names; at most {MAX_BITS} were expected")
     return index

@@ -6,16 +6,18 @@ import errno
 import re
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import trio
-from skydive_probe_ethtool import keys, pci
+from skydive_probe_ethtool import keys, pci, probe
 from skydive_probe_ethtool.counters import Counters
 from skydive_probe_ethtool.ioctl import Gone, Ioctl
 from skydive_probe_ethtool.reader import Reader
-from skydive_probe_ethtool.socket import NETLINK_ROUTE, RTNLGRP_LINK, EventSocket, NetlinkError, RequestSocket
+from skydive_probe_ethtool.socket import RequestSocket
 
+from skycore.plugin import netlink
 from skycore.testing import ProbeLab, run_probes
 from skycore.testing.lab import NamedNetns
 
@@ -199,18 +201,20 @@ async def test_old_kernels_are_asked_by_ioctl(links: NamedNetns, monkeypatch: py
 
 
 async def test_what_was_missed_is_read_anew(links: NamedNetns, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with run_probes(PROBES, namespace=links.path) as lab:
-        real = EventSocket.read
-        lose = [True]
+    lose: list[bool] = []
 
-        def read(self: EventSocket, limit: int = 256) -> Any:
-            heard = real(self, limit)
+    class Losing(netlink.EventSocket):
+        def read(self, limit: int = 256) -> netlink.Events:
+            heard = super().read(limit)
             if lose and heard.buffers:
                 lose.clear()
-                return type(heard)([], True)
+                return netlink.Events([], True)
             return heard
 
-        monkeypatch.setattr(EventSocket, "read", read)
+    # Of this plugin alone; that of netlink hears everything.
+    monkeypatch.setattr(probe, "netlink", SimpleNamespace(**{**vars(netlink), "EventSocket": Losing}))
+    async with run_probes(PROBES, namespace=links.path) as lab:
+        lose.append(True)
         await links.arun("ip", "link", "add", "new", "type", "ifb")
         await lab.until(lambda: features(lab, "new"))
         assert lab.report("ethtool").fields["overruns"] == 1
@@ -222,7 +226,7 @@ async def test_one_driver_that_fails_hides_no_other(links: NamedNetns, monkeypat
 
     def dump(self: RequestSocket, family: int, command: int, *parts: bytes) -> list[bytes]:
         if command in {4, 11}:
-            raise NetlinkError(errno.EIO, "made up")
+            raise netlink.NetlinkError(errno.EIO, "made up")
         return real(self, family, command, *parts)
 
     monkeypatch.setattr(RequestSocket, "dump", dump)
@@ -245,16 +249,9 @@ async def test_what_is_not_there() -> None:
             assert (list(readings.interfaces), list(readings.gone)) == ([1], [999_999])
             with pytest.raises(Gone):
                 asked.driver_info(b"nosuchlink")
-        with pytest.raises(NetlinkError) as failure:
+        with pytest.raises(netlink.NetlinkError) as failure:
             requests.get(family.id, 11, b"\x0c\0\1\x80\x08\0\1\0\xff\xff\xff\x7f")
         assert failure.value.errno == errno.ENODEV
-
-
-async def test_a_group_that_does_not_exist() -> None:
-    with pytest.raises(OSError, match=r"Invalid|No such"):
-        EventSocket(lambda call: call(), NETLINK_ROUTE, 10_000)
-    with EventSocket(lambda call: call(), NETLINK_ROUTE, RTNLGRP_LINK) as events:
-        assert events.read().buffers == []
 
 
 def test_synthetic_virtual_functions(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from skydive_probe_hardware import blocks, pci, processors, sysctl, system
+from skydive_probe_hardware import blocks, keys, pci, processors, sysctl, system
 from skydive_probe_hardware.files import Files
 
 
@@ -26,4 +26,4 @@ def gather(files: Files, extra_sysctls: Iterable[str] = ()) -> tuple[dict[str, A
     ):
         if value:
             metadata[key] = value
-    return metadata, complaints
+    return keys.listed(metadata), complaints

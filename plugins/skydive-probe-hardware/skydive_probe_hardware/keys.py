@@ -1,8 +1,11 @@
-"""Every key that this plugin writes on the host's node: meaning or unit, and source.  README.md shows this table."""
+"""Every key that this plugin writes on the host's node: meaning or unit, and source.  README.md shows this table.
+
+``gather`` says what is in it and nothing else.
+"""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 KEYS: Final[tuple[tuple[str, str, str], ...]] = (
     ("OS", "`linux`", "-"),
@@ -75,6 +78,24 @@ KEYS: Final[tuple[tuple[str, str, str], ...]] = (
     ("Sysctl", "nested: `Sysctl.net.ipv4.ip_forward`; numbers, else text", "`/proc/sys`"),
 )
 """(key below the node's metadata, meaning or unit, source).  Keys of list members are written as of objects."""
+
+
+_PATHS: Final = frozenset(path for path, _, _ in KEYS)
+_GROUPS: Final = frozenset(path.rpartition(".")[0] for path in _PATHS if "." in path)
+
+
+def listed(found: dict[str, Any], above: str = "") -> dict[str, Any]:
+    """The metadata that the table lists: what it does not is never said."""
+    said = {}
+    for key, value in found.items():
+        path = f"{above}{key}"
+        if path in _PATHS:
+            said[key] = value
+        elif path in _GROUPS:
+            said[key] = (
+                [listed(each, f"{path}.") for each in value] if isinstance(value, list) else listed(value, f"{path}.")
+            )
+    return said
 
 
 def table() -> str:

@@ -11,6 +11,8 @@ import struct
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, TypeAlias
 
+from skycore.plugin import netlink
+
 # linux/netlink.h
 NLA_TYPE_MASK: Final = 0x3FFF
 
@@ -35,10 +37,6 @@ Table: TypeAlias = Mapping[int, tuple[str, Read]]
 """Attribute type → the name under which it is kept, and its reader."""
 
 
-class DecodeError(ValueError):
-    """Bytes that are no message of the expected form; the text says what was found where."""
-
-
 def aligned(length: int) -> int:
     return (length + 3) & ~3
 
@@ -60,7 +58,9 @@ def read_attributes(table: Table, payload: bytes, start: int, end: int) -> dict[
     while end - start >= 4:
         length, type = unpack(payload, start)
         if length < 4 or length > end - start:
-            raise DecodeError(f"attribute {type & NLA_TYPE_MASK} claims {length} bytes of the {end - start} left")
+            raise netlink.DecodeError(
+                f"attribute {type & NLA_TYPE_MASK} claims {length} bytes of the {end - start} left"
+            )
         entry = table.get(type & NLA_TYPE_MASK)
         if entry is not None:
             found[entry[0]] = entry[1](payload, start + 4, start + length)
@@ -73,40 +73,54 @@ def each_attribute(payload: bytes, start: int, end: int) -> Iterator[tuple[int, 
     while end - start >= 4:
         length, type = _ATTRIBUTE.unpack_from(payload, start)
         if length < 4 or length > end - start:
-            raise DecodeError(f"attribute {type & NLA_TYPE_MASK} claims {length} bytes of the {end - start} left")
+            raise netlink.DecodeError(
+                f"attribute {type & NLA_TYPE_MASK} claims {length} bytes of the {end - start} left"
+            )
         yield type & NLA_TYPE_MASK, start + 4, start + length
         start += (length + 3) & ~3
 
 
+def _short(start: int, end: int, size: int) -> netlink.DecodeError:
+    return netlink.DecodeError(f"{end - start} bytes where {size} were expected")
+
+
 def unpack(layout: struct.Struct, payload: bytes, start: int, end: int) -> tuple[Any, ...]:
     if end - start < layout.size:
-        raise DecodeError(f"{end - start} bytes where {layout.size} were expected")
+        raise _short(start, end, layout.size)
     return layout.unpack_from(payload, start)
 
 
 def u8(payload: bytes, start: int, end: int) -> int:
     if end <= start:
-        raise DecodeError("an empty attribute where a byte was expected")
+        raise netlink.DecodeError("an empty attribute where a byte was expected")
     return payload[start]
 
 
 def u16(payload: bytes, start: int, end: int) -> int:
-    number: int = unpack(_U16, payload, start, end)[0]
+    if end - start < 2:
+        raise _short(start, end, 2)
+    number: int = _U16.unpack_from(payload, start)[0]
     return number
 
 
 def u32(payload: bytes, start: int, end: int) -> int:
-    number: int = unpack(_U32, payload, start, end)[0]
+    if end - start < 4:
+        raise _short(start, end, 4)
+    number: int = _U32.unpack_from(payload, start)[0]
     return number
 
 
 def u64(payload: bytes, start: int, end: int) -> int:
-    number: int = unpack(_U64, payload, start, end)[0]
+    if end - start < 8:
+        raise _short(start, end, 8)
+    number: int = _U64.unpack_from(payload, start)[0]
     return number
 
 
 def s32(payload: bytes, start: int, end: int) -> int:
-    number: int = unpack(_S32, payload, start, end)[0]
+    if end - start < 4:
+        raise _short(start, end, 4)
+    number: int = _S32.unpack_from(payload, start)[0]
     return number
 
 
@@ -158,7 +172,7 @@ def ip(payload: bytes, start: int, end: int) -> str:
     """An IPv4 or IPv6 address, told apart by its length."""
     size = end - start
     if size not in {4, 16}:
-        raise DecodeError(f"an address of {size} bytes where 4 or 16 were expected")
+        raise netlink.DecodeError(f"an address of {size} bytes where 4 or 16 were expected")
     return socket.inet_ntop(socket.AF_INET if size == 4 else socket.AF_INET6, payload[start:end])
 
 

@@ -7,9 +7,10 @@ import struct
 from collections.abc import Iterable
 from typing import Any, Final
 
+from skycore.plugin import netlink
 from skydive_probe_netlink import attributes as a
 from skydive_probe_netlink import codec
-from skydive_probe_netlink.attributes import AF_BRIDGE, DecodeError
+from skydive_probe_netlink.attributes import AF_BRIDGE
 
 # linux/rtnetlink.h
 RTM_NEWMDB: Final = 84
@@ -44,24 +45,24 @@ _ENTRY_ATTRIBUTES: Final[a.Table] = {4: ("Source", a.ip), 5: ("Protocol", a.u8)}
 def vlan_request(sequence: int) -> bytes:
     """RTM_GETLINK for the VLANs of all bridges and their ports."""
     body = _LINK.pack(AF_BRIDGE, 0, 0, 0, 0) + a.attribute_u32(codec.IFLA_EXT_MASK, RTEXT_FILTER_BRVLAN_COMPRESSED)
-    return codec.request(codec.RTM_GETLINK, codec.NLM_F_DUMP, sequence, body)
+    return netlink.request(codec.RTM_GETLINK, netlink.NLM_F_DUMP, sequence, body)
 
 
 def mdb_request(sequence: int) -> bytes:
     """RTM_GETMDB for the multicast groups of all bridges."""
-    return codec.request(RTM_GETMDB, codec.NLM_F_DUMP, sequence, _PORT.pack(AF_BRIDGE, 0))
+    return netlink.request(RTM_GETMDB, netlink.NLM_F_DUMP, sequence, _PORT.pack(AF_BRIDGE, 0))
 
 
 def vlans_by_interface(buffers: Iterable[bytes]) -> dict[int, list[dict[str, Any]]]:
     """``BridgeVlans`` by ifindex; what cannot be read is passed over."""
     found: dict[int, list[dict[str, Any]]] = {}
     for buffer in buffers:
-        for frame in codec.frames(buffer):
+        for frame in netlink.frames(buffer):
             if frame.type != codec.RTM_NEWLINK:
                 continue
             try:
                 index, vlans = _vlans(frame.payload)
-            except DecodeError:
+            except netlink.DecodeError:
                 continue
             if vlans:
                 found[index] = vlans
@@ -94,12 +95,12 @@ def groups_by_bridge(buffers: Iterable[bytes], limit: int) -> dict[int, list[dic
     """``MDB`` by the bridge's ifindex, at most ``limit`` of each; what cannot be read is passed over."""
     found: dict[int, list[dict[str, Any]]] = {}
     for buffer in buffers:
-        for frame in codec.frames(buffer):
+        for frame in netlink.frames(buffer):
             if frame.type not in {RTM_NEWMDB, RTM_GETMDB}:
                 continue
             try:
                 bridge, entries = _groups(frame.payload)
-            except DecodeError:
+            except netlink.DecodeError:
                 continue
             if entries:
                 known = found.setdefault(bridge, [])

@@ -10,15 +10,14 @@ from typing import Final
 import attrs
 import trio
 
-from skycore.plugin import NodeView, ProbeHost
+from skycore.plugin import NodeView, ProbeHost, netlink
 from skydive_probe_netlink import codec
-from skydive_probe_netlink.attributes import DecodeError
 from skydive_probe_netlink.metrics import Sampler
 from skydive_probe_netlink.model import Interfaces
 from skydive_probe_netlink.peers import PeerNamespaces, names_peer
 from skydive_probe_netlink.programs import Programs
 from skydive_probe_netlink.publish import Publisher
-from skydive_probe_netlink.socket import Dump, EventSocket, RequestSocket
+from skydive_probe_netlink.socket import RequestSocket
 from skydive_probe_netlink.sources import Sources
 from skydive_probe_netlink.tables import OF_LINKS, Tables
 
@@ -46,7 +45,7 @@ _NAME_PAUSE: Final = 0.5
 _PEER_SEARCH_PAUSE: Final = 0.1
 """Least seconds between two searches for peer namespaces, as each reads every netns node."""
 _VIEW_SECONDS: Final = 30.0
-"""Seconds after which the view of the netns nodes is read though nobody asks; the graph keeps deletions for it."""
+"""Seconds after which the netns nodes are looked at though nobody asks: a path may mean something by now."""
 
 
 class Follower:
@@ -60,8 +59,8 @@ class Follower:
         self,
         host: ProbeHost,
         interval: float,
-        events: EventSocket,
-        hints: EventSocket,
+        events: netlink.EventSocket,
+        hints: netlink.EventSocket,
         requests: RequestSocket,
         view: NodeView,
     ) -> None:
@@ -165,8 +164,9 @@ class Follower:
             complete=complete,
         )
         self._sample(links)
-        await self._peers.search()
-        self._peers.named_anew()
+        # Meanwhile others may have said the links without what is found here.
+        found = await self._peers.search()
+        self._interfaces.mark(self._interfaces.over(found | self._peers.named_anew()))
         self._interfaces.mark(await self._tables.load_all())
         self._interfaces.mark(self._sources.find_programs())
         self._inventories += 1
@@ -234,7 +234,8 @@ class Follower:
                 self._interfaces.mark(self._interfaces.over(found | self._peers.named_anew()))
                 self._say()
                 await trio.sleep(_PEER_SEARCH_PAUSE)
-                await _first(self._view.changed, self._peers_wanted.wait)
+                with trio.move_on_after(_VIEW_SECONDS):
+                    await _first(self._view.changed, self._peers_wanted.wait)
             else:
                 with trio.move_on_after(_VIEW_SECONDS):
                     if self._peers.named:
@@ -274,7 +275,7 @@ class Follower:
             if link.kind == "veth" and not link.lower:
                 self._refresh_wanted.set()
 
-    async def _read(self, dump: Dump) -> list[codec.Body]:
+    async def _read(self, dump: netlink.Dump) -> list[codec.Body]:
         """The messages of a dump, without holding up the loop."""
         bodies: list[codec.Body] = []
         for buffer in dump.buffers:
@@ -288,20 +289,20 @@ class Follower:
         """The messages of some buffers (of the types in ``only``); what cannot be read is reported and passed over."""
         for buffer in buffers:
             try:
-                for frame in codec.frames(buffer):
+                for frame in netlink.frames(buffer):
                     if only is not None and frame.type not in only:
                         continue
                     try:
                         body = codec.decode(frame, counters=counters)
-                    except DecodeError as error:
+                    except netlink.DecodeError as error:
                         self._report(error)
                     else:
                         if body is not None:
                             yield body
-            except DecodeError as error:
+            except netlink.DecodeError as error:
                 self._report(error)
 
-    def _report(self, error: DecodeError) -> None:
+    def _report(self, error: netlink.DecodeError) -> None:
         if not self._undecodable:
             self._host.log.warning("a message of the kernel cannot be read and is passed over", error=str(error))
         self._undecodable += 1

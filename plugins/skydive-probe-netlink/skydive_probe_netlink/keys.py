@@ -12,6 +12,7 @@ from typing import Final
 
 import attrs
 
+from skydive_probe_netlink import disciplines, team, wireguard
 from skydive_probe_netlink.kinds import Document
 from skydive_probe_netlink.linkdata import COMMON, KINDS, PORTS
 from skydive_probe_netlink.metrics import NAMES
@@ -48,10 +49,14 @@ COMPUTED: Final = (
     Key("IPV6", "RTM_NEWADDR: `address/length`, in the kernel's order"),
     Key("Metric", f"IFLA_STATS64, running totals: {', '.join(NAMES)}; and Last", "counts and bytes; Last in ms"),
     Key("LastUpdateMetric", "what the last sample added to Metric; Start, Last", "the same; Start, Last in ms"),
-    Key("RoutingTables", "RTM_GETROUTE: by table ID the routes through this interface, each leg of a multipath"),
+    Key(
+        "RoutingTables",
+        "RTM_GETROUTE: by table ID the routes through this interface, each leg of a multipath; NexthopID when named",
+    ),
     Key("Neighbors", "RTM_GETNEIGH, AF_INET and AF_INET6: Flags, MAC, IP, State, IfIndex"),
     Key("FDB", "RTM_GETNEIGH, AF_BRIDGE: Flags, MAC, IP, State, Vlan, VNI, IfIndex"),
-    Key("Qdiscs", "RTM_GETQDISC: Kind, Handle, Parent; without the kernel's own defaults"),
+    Key("Qdiscs", "RTM_GETQDISC: Kind, Handle, Parent, Options; without the kernel's own defaults"),
+    Key("Classes", "RTM_GETTCLASS: Kind, Handle, Parent, Leaf, Options; those that somebody has made"),
     Key("Filters", "RTM_GETTFILTER: Kind, Parent, Handle, Priority, Protocol, Chain; Program of a bpf filter"),
     Key("Programs", "BPF_PROG_QUERY: Attach, ID, Name of tcx and netkit programs; read with each sample"),
     Key("BridgeVlans", "IFLA_BRIDGE_VLAN_INFO: ID, End of a range, PVID, Untagged", "", "bridge and its ports"),
@@ -67,9 +72,19 @@ COMPUTED: Final = (
     Key("Wireguard.HighPeers", "the same where it is the higher; equal to LowPeers of the peer", "", "wireguard"),
     Key(
         "Wireguard.Peers",
-        "WGDEVICE_A_PEERS: PublicKey, Endpoint, AllowedIPs, Keepalive, LastHandshake; never secrets",
-        "Keepalive in s, LastHandshake in ms",
+        "WGDEVICE_A_PEERS: PublicKey, Endpoint, AllowedIPs, Keepalive; never secrets",
+        "Keepalive in s",
         "wireguard",
+    ),
+    Key(
+        "Metric.Peers",
+        f"WGDEVICE_A_PEERS, by public key: {', '.join(wireguard.COUNTED)}",
+        "bytes; LastHandshake in ms since the epoch",
+        "wireguard",
+    ),
+    *(
+        Key(name, source, unit, "team" if name.startswith("Team.") else "ports of team")
+        for name, (source, unit) in team.keys().items()
     ),
 )
 """Keys that are worked out, or read otherwise than by the tables of attributes."""
@@ -82,8 +97,25 @@ NAMESPACE: Final = (
         "",
         "host, netns",
     ),
+    Key(
+        "Nexthops",
+        "RTM_GETNEXTHOP: ID, Family, IfIndex, IP, Group (ID, Weight), GroupType, Resilience, Blackhole, FDB, Protocol, "
+        "OnLink",
+        "",
+        "host, netns",
+    ),
 )
 """Keys of the namespace's own node."""
+
+
+def _options() -> Iterator[Key]:
+    for name, tables in (("Qdiscs", disciplines.QDISCS), ("Classes", disciplines.CLASSES)):
+        kinds: dict[tuple[str, str, str], list[str]] = {}
+        for kind, options in tables.items():
+            for part in options.all_parts():
+                kinds.setdefault((part.key, part.source, part.unit), []).append(kind)
+        for (key, source, unit), found in kinds.items():
+            yield Key(f"{name}.Options.{key}", source, unit, f"{name.lower()} {', '.join(found)}")
 
 
 def _documents(tables: Mapping[str, tuple[Document, ...]], whose: str) -> Iterator[Key]:
@@ -102,7 +134,7 @@ def _documents(tables: Mapping[str, tuple[Document, ...]], whose: str) -> Iterat
 def all_keys() -> list[Key]:
     """Every key, those of interfaces first; one that several kinds fill comes once for each source."""
     common = [Key(field.key, field.source, field.unit) for field in COMMON.fields]
-    return [*COMPUTED, *common, *_documents(KINDS, ""), *_documents(PORTS, "ports of "), *NAMESPACE]
+    return [*COMPUTED, *common, *_documents(KINDS, ""), *_documents(PORTS, "ports of "), *_options(), *NAMESPACE]
 
 
 TOP_LEVEL: Final = frozenset(key.name.partition(".")[0] for key in all_keys())

@@ -10,8 +10,9 @@ from typing import Any, Final
 
 import attrs
 
+from skycore.plugin import netlink
 from skydive_probe_netlink import attributes as a
-from skydive_probe_netlink.attributes import DecodeError, Read
+from skydive_probe_netlink.attributes import Read
 
 
 @attrs.frozen
@@ -62,7 +63,7 @@ class Document:
 def _identifier(payload: bytes, start: int, end: int) -> str:
     """struct ifla_bridge_id: ``8000.02:00:00:00:00:01``, priority and address."""
     if end - start < 8:
-        raise DecodeError(f"a bridge ID of {end - start} bytes where 8 were expected")
+        raise netlink.DecodeError(f"a bridge ID of {end - start} bytes where 8 were expected")
     return f"{payload[start : start + 2].hex()}.{payload[start + 2 : start + 8].hex(':')}"
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from skycore.plugin import netlink
 from skydive_probe_netlink import attributes as a
 from skydive_probe_netlink import bonds, kinds
-from skydive_probe_netlink.attributes import DecodeError
 from skydive_probe_netlink.kinds import Document, Field
 
 _GRES: Final = ("gre", "gretap", "erspan", "ip6gre", "ip6gretap", "ip6erspan")
@@ -128,7 +128,7 @@ def read_bridge_port(payload: bytes, start: int, end: int) -> dict[str, Any]:
     """IFLA_PROTINFO as bridges send it about a port; nothing when it is of another form, as other families send it."""
     try:
         return kinds.BRIDGE_PORT.decode(payload, start, end)
-    except DecodeError:
+    except netlink.DecodeError:
         return {}
 
 
@@ -147,6 +147,6 @@ def read_linkinfo(payload: bytes, start: int, end: int) -> tuple[str, dict[str, 
         for document in documents:
             try:
                 metadata.update(document.decode(payload, *place))
-            except DecodeError:
+            except netlink.DecodeError:
                 continue
     return kind, metadata

@@ -6,9 +6,9 @@ import struct
 from collections.abc import Iterable
 from typing import Any, Final
 
+from skycore.plugin import netlink
 from skydive_probe_netlink import attributes as a
-from skydive_probe_netlink import codec
-from skydive_probe_netlink.attributes import AF_BRIDGE, AF_INET, AF_INET6, AF_UNSPEC, DecodeError
+from skydive_probe_netlink.attributes import AF_BRIDGE, AF_INET, AF_INET6, AF_UNSPEC
 
 # linux/rtnetlink.h
 RTM_NEWNEIGH: Final = 28
@@ -48,12 +48,12 @@ _ATTRIBUTES: Final[a.Table] = {
 
 def neighbour_request(sequence: int) -> bytes:
     """RTM_GETNEIGH for the neighbours of all interfaces, IPv4 and IPv6."""
-    return codec.request(RTM_GETNEIGH, codec.NLM_F_DUMP, sequence, _NEIGHBOUR.pack(AF_UNSPEC, 0, 0, 0, 0))
+    return netlink.request(RTM_GETNEIGH, netlink.NLM_F_DUMP, sequence, _NEIGHBOUR.pack(AF_UNSPEC, 0, 0, 0, 0))
 
 
 def fdb_request(sequence: int) -> bytes:
     """RTM_GETNEIGH for the forwarding databases of all interfaces."""
-    return codec.request(RTM_GETNEIGH, codec.NLM_F_DUMP, sequence, _NEIGHBOUR.pack(AF_BRIDGE, 0, 0, 0, 0))
+    return netlink.request(RTM_GETNEIGH, netlink.NLM_F_DUMP, sequence, _NEIGHBOUR.pack(AF_BRIDGE, 0, 0, 0, 0))
 
 
 def decode(payload: bytes) -> tuple[int, dict[str, Any]] | None:
@@ -87,12 +87,12 @@ def by_interface(buffers: Iterable[bytes], limit: int) -> dict[int, list[dict[st
     """The entries of a dump's answer by ifindex, at most ``limit`` of each; what cannot be read is passed over."""
     found: dict[int, list[dict[str, Any]]] = {}
     for buffer in buffers:
-        for frame in codec.frames(buffer):
+        for frame in netlink.frames(buffer):
             if frame.type != RTM_NEWNEIGH:
                 continue
             try:
                 decoded = decode(frame.payload)
-            except DecodeError:
+            except netlink.DecodeError:
                 continue
             if decoded is not None:
                 entries = found.setdefault(decoded[1]["IfIndex"], [])

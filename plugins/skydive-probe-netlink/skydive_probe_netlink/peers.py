@@ -79,6 +79,8 @@ class PeerNamespaces:
                 # NONBLOCK: a path that leads to a pipe must not hold us up.
                 fd = os.open(candidate[1], os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
             except OSError:
+                # Not there yet, or not any more: asked again with the next search.
+                del self._asked[candidate]
                 continue
             try:
                 nsid = await self._requests.nsid(fd)

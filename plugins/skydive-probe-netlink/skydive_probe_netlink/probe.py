@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import math
 from contextlib import ExitStack
-from typing import ClassVar
+from functools import partial
+from typing import ClassVar, Final
 
 import attrs
 import trio
 
-from skycore.plugin import Equals, ProbeHost
+from skycore.plugin import Equals, ProbeHost, netlink
 from skydive_probe_netlink.follow import GROUPS, Follower
-from skydive_probe_netlink.socket import EventSocket, RequestSocket
+from skydive_probe_netlink.socket import RequestSocket
 from skydive_probe_netlink.tables import BUFFER
 from skydive_probe_netlink.tables import GROUPS as HINTS
+
+EVENTS: Final = 8 << 20
+"""Bytes of changes of links and addresses that the kernel may keep; it uses them only as needed."""
 
 
 def _check_interval(_instance: object, attribute: attrs.Attribute[float], value: float) -> None:
@@ -41,12 +45,12 @@ class NetlinkProbe:
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Follow the kernel until cancelled.  Raises OSError when the namespace cannot be entered (any more)."""
         host = self._host
-        path = host.namespace.path
+        enter = partial(host.in_netns, host.namespace.path)
         with ExitStack() as stack:
             # Hearing comes before asking: what changes during the inventory is then applied on top of it.
-            events = stack.enter_context(EventSocket(lambda call: host.in_netns(path, call), GROUPS))
-            hints = stack.enter_context(EventSocket(lambda call: host.in_netns(path, call), HINTS, BUFFER))
-            requests = stack.enter_context(RequestSocket(lambda call: host.in_netns(path, call)))
+            events = stack.enter_context(netlink.EventSocket(enter, netlink.NETLINK_ROUTE, GROUPS, EVENTS))
+            hints = stack.enter_context(netlink.EventSocket(enter, netlink.NETLINK_ROUTE, HINTS, BUFFER))
+            requests = stack.enter_context(RequestSocket(enter))
             view = host.graph.view(Equals("Type", "netns"), ("Path",))
             stack.callback(view.close)
             follower = Follower(host, self._settings.metrics_update or math.inf, events, hints, requests, view)

@@ -82,6 +82,8 @@ class Publisher:
         metadata = self._tables.of(NAMESPACE)
         if metadata:
             self._graph.annotate(self._host.root, metadata, scope=_RULES)
+        else:
+            self._graph.drop(self._host.root)
 
     def _key(self, index: int) -> Key:
         return self._host.interface_key(self._host.namespace, index)
@@ -96,7 +98,8 @@ class Publisher:
         for name, value in self._tables.of(link.index).items():
             # The ways of a tunnel are added to what the link says of it.
             metadata[name] = {**metadata[name], **value} if name in metadata else value
-        metadata.update(self._sampler.metrics.get(link.index, {}))
+        for name, value in self._sampler.metrics.get(link.index, {}).items():
+            metadata[name] = {**metadata.get(name, {}), **value}
         self._graph.put(key, metadata)
         if link.index not in self._said:
             self._said.add(link.index)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import ipaddress
 import socket
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import attrs
 
+from skycore.plugin import netlink
 from skydive_probe_netlink import attributes as a
-from skydive_probe_netlink import codec
-from skydive_probe_netlink.attributes import AF_INET, AF_INET6, AF_UNSPEC, DecodeError
+from skydive_probe_netlink.attributes import AF_INET, AF_INET6, AF_UNSPEC
 
 # linux/rtnetlink.h
 RTM_NEWROUTE: Final = 24
@@ -29,6 +29,7 @@ RTA_MULTIPATH: Final = 9
 RTA_TABLE: Final = 15
 RTA_MARK: Final = 16
 RTA_VIA: Final = 18
+RTA_NH_ID: Final = 30
 
 _ROUTE = struct.Struct("=BBBBBBBBI")  # struct rtmsg
 _NEXT_HOP = struct.Struct("=HBBi")  # struct rtnexthop
@@ -45,7 +46,11 @@ class Leg:
 
 @attrs.frozen
 class Route:
-    """One route of one table.  ``source`` is the address preferred for what is sent along it, or None."""
+    """One route of one table.
+
+    ``source`` is the address preferred for what is sent along it, or None; ``nexthop`` the number of the next hop
+    object that it names, or 0.
+    """
 
     table: int
     protocol: int
@@ -53,11 +58,12 @@ class Route:
     priority: int
     source: str | None
     legs: tuple[Leg, ...]
+    nexthop: int = 0
 
 
 def dump_request(sequence: int) -> bytes:
     """RTM_GETROUTE for the routes of all tables, IPv4 and IPv6."""
-    return codec.request(RTM_GETROUTE, codec.NLM_F_DUMP, sequence, _ROUTE.pack(AF_UNSPEC, 0, 0, 0, 0, 0, 0, 0, 0))
+    return netlink.request(RTM_GETROUTE, netlink.NLM_F_DUMP, sequence, _ROUTE.pack(AF_UNSPEC, 0, 0, 0, 0, 0, 0, 0, 0))
 
 
 def lookup_request(sequence: int, destination: str, source: str = "", mark: int = 0) -> bytes:
@@ -71,7 +77,7 @@ def lookup_request(sequence: int, destination: str, source: str = "", mark: int 
         body += a.attribute(RTA_SRC, sender)
     if mark:
         body += a.attribute_u32(RTA_MARK, mark)
-    return codec.request(RTM_GETROUTE, 0, sequence, body)
+    return netlink.request(RTM_GETROUTE, 0, sequence, body)
 
 
 def _via(payload: bytes, start: int, end: int) -> str:
@@ -85,7 +91,7 @@ def _legs(payload: bytes, start: int, end: int) -> tuple[Leg, ...]:
     while end - start >= _NEXT_HOP.size:
         length, _flags, _hops, index = _NEXT_HOP.unpack_from(payload, start)
         if length < _NEXT_HOP.size or length > end - start:
-            raise DecodeError(f"a next hop claims {length} bytes of the {end - start} left")
+            raise netlink.DecodeError(f"a next hop claims {length} bytes of the {end - start} left")
         inside = a.read_attributes(_LEG_ATTRIBUTES, payload, start + _NEXT_HOP.size, start + length)
         found.append(Leg(index, inside.get("gateway", "") or inside.get("via", "")))
         start += a.aligned(length)
@@ -101,6 +107,7 @@ _ATTRIBUTES: Final[a.Table] = {
     RTA_PREFSRC: ("source", a.ip),
     RTA_MULTIPATH: ("legs", _legs),
     RTA_TABLE: ("table", a.u32),
+    RTA_NH_ID: ("nexthop", a.u32),
 }
 
 
@@ -108,7 +115,7 @@ def decode_lookup(payload: bytes) -> Route:
     """The answer to ``lookup_request``; raises DecodeError."""
     route = decode(payload, cloned=True)
     if route is None:
-        raise DecodeError("the way to an address is no route of IPv4 or IPv6")
+        raise netlink.DecodeError("the way to an address is no route of IPv4 or IPv6")
     return route
 
 
@@ -126,25 +133,39 @@ def decode(payload: bytes, *, cloned: bool = False) -> Route | None:
     found = a.read_attributes(_ATTRIBUTES, payload, _ROUTE.size, len(payload))
     destination = found.get("destination", bytes(size))
     if len(destination) != size or length > size * 8:
-        raise DecodeError(f"a destination of {len(destination)} bytes with prefix length {length}")
+        raise netlink.DecodeError(f"a destination of {len(destination)} bytes with prefix length {length}")
     legs = found.get("legs", ())
     if "index" in found and not legs:
         legs = (Leg(found["index"], found.get("gateway", "") or found.get("via", "")),)
     prefix = f"{socket.inet_ntop(family, destination)}/{length}"
-    return Route(found.get("table", table), protocol, prefix, found.get("priority", 0), found.get("source"), legs)
+    return Route(
+        table=found.get("table", table),
+        protocol=protocol,
+        prefix=prefix,
+        priority=found.get("priority", 0),
+        source=found.get("source"),
+        legs=legs,
+        nexthop=found.get("nexthop", 0),
+    )
 
 
-def read(buffers: Iterable[bytes]) -> Iterator[Route]:
-    """The routes of a dump's answer; those that cannot be read are passed over."""
+def read(buffers: Iterable[bytes], ways: Mapping[int, tuple[Leg, ...]] | None = None) -> Iterator[Route]:
+    """The routes of a dump's answer; those that cannot be read are passed over.
+
+    ``ways`` are those of next hop objects: with net.ipv4.nexthop_compat_mode=0 a route tells its object's number alone.
+    """
     for buffer in buffers:
-        for frame in codec.frames(buffer):
+        for frame in netlink.frames(buffer):
             if frame.type == RTM_NEWROUTE:
                 try:
                     route = decode(frame.payload)
-                except DecodeError:
+                except netlink.DecodeError:
                     continue
-                if route is not None:
-                    yield route
+                if route is None:
+                    continue
+                if route.nexthop and not route.legs and ways:
+                    route = attrs.evolve(route, legs=ways.get(route.nexthop, ()))
+                yield route
 
 
 def tables_by_interface(routes: Iterable[Route], limit: int) -> dict[int, list[dict[str, Any]]]:
@@ -153,7 +174,7 @@ def tables_by_interface(routes: Iterable[Route], limit: int) -> dict[int, list[d
     Of one interface at most ``limit`` legs are kept.
     """
     found: dict[int, dict[int, dict[str, Any]]] = {}
-    merged: dict[tuple[int, int, int, str], dict[tuple[int, str], None]] = {}
+    merged: dict[tuple[int, int, int, str], dict[tuple[int, str, int], None]] = {}
     counts: dict[int, int] = {}
     for route in routes:
         for leg in route.legs:
@@ -168,7 +189,7 @@ def tables_by_interface(routes: Iterable[Route], limit: int) -> dict[int, list[d
             if hops is None:
                 hops = merged[key] = {}
                 table["Routes"].append({"Protocol": route.protocol, "Prefix": route.prefix, "NextHops": hops})
-            hops[route.priority, leg.gateway] = None
+            hops[route.priority, leg.gateway, route.nexthop] = None
     for index, tables in found.items():
         for table in tables.values():
             for entry in table["Routes"]:
@@ -176,8 +197,10 @@ def tables_by_interface(routes: Iterable[Route], limit: int) -> dict[int, list[d
     return {index: [tables[number] for number in sorted(tables)] for index, tables in found.items()}
 
 
-def _next_hop(index: int, priority: int, gateway: str) -> dict[str, Any]:
+def _next_hop(index: int, priority: int, gateway: str, nexthop: int) -> dict[str, Any]:
     hop: dict[str, Any] = {"Priority": priority, "IfIndex": index}
     if gateway:
         hop["IP"] = gateway
+    if nexthop:
+        hop["NexthopID"] = nexthop
     return hop

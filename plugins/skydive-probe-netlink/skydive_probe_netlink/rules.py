@@ -6,9 +6,9 @@ import struct
 from collections.abc import Iterable
 from typing import Any, Final
 
+from skycore.plugin import netlink
 from skydive_probe_netlink import attributes as a
-from skydive_probe_netlink import codec
-from skydive_probe_netlink.attributes import AF_INET, AF_INET6, AF_UNSPEC, DecodeError
+from skydive_probe_netlink.attributes import AF_INET, AF_INET6, AF_UNSPEC
 
 # linux/rtnetlink.h
 RTM_NEWRULE: Final = 32
@@ -56,7 +56,7 @@ _ATTRIBUTES: Final[a.Table] = {
 
 def dump_request(sequence: int) -> bytes:
     """RTM_GETRULE for the rules of all families."""
-    return codec.request(RTM_GETRULE, codec.NLM_F_DUMP, sequence, _RULE.pack(AF_UNSPEC, 0, 0, 0, 0, 0, 0))
+    return netlink.request(RTM_GETRULE, netlink.NLM_F_DUMP, sequence, _RULE.pack(AF_UNSPEC, 0, 0, 0, 0, 0, 0))
 
 
 def decode(payload: bytes) -> dict[str, Any] | None:
@@ -94,12 +94,12 @@ def read(buffers: Iterable[bytes], limit: int) -> list[dict[str, Any]]:
     """``Rules`` from a dump's answer, at most ``limit``; those that cannot be read are passed over."""
     found: list[dict[str, Any]] = []
     for buffer in buffers:
-        for frame in codec.frames(buffer):
+        for frame in netlink.frames(buffer):
             if frame.type != RTM_NEWRULE:
                 continue
             try:
                 rule = decode(frame.payload)
-            except DecodeError:
+            except netlink.DecodeError:
                 continue
             if rule is not None and len(found) < limit:
                 found.append(rule)

@@ -1,21 +1,22 @@
-"""Tables of sources other than dumps of rtnetlink: ways of tunnels, WireGuard, eBPF programs."""
+"""Tables of sources other than dumps of rtnetlink: ways of tunnels, WireGuard, team, eBPF programs."""
 
 from __future__ import annotations
 
 import errno
-import socket
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Final
 
-from skycore.plugin import ProbeHost
-from skydive_probe_netlink import neighbours, tunnels, wireguard
+from skycore.plugin import ProbeHost, netlink
+from skydive_probe_netlink import neighbours, team, tunnels, wireguard
 from skydive_probe_netlink.model import Interfaces
 from skydive_probe_netlink.peers import PeerNamespaces
 from skydive_probe_netlink.programs import Programs
-from skydive_probe_netlink.socket import NetlinkError, RequestSocket
+from skydive_probe_netlink.socket import RequestSocket
 from skydive_probe_netlink.tables import ENTRIES, Ask, Contents, Tables
 
-NETLINK_GENERIC: Final = 16  # linux/netlink.h
+_GENERIC_KINDS: Final = frozenset({"team", "wireguard"})
+"""Kinds that tell of themselves by generic netlink."""
 _GONE: Final = frozenset({errno.ENODEV, errno.ENOENT, errno.EOPNOTSUPP, errno.EPERM})
 
 
@@ -38,10 +39,11 @@ class Sources:
         self._tables = tables
         self._programs = programs
         self._generic: RequestSocket | None = None
-        self._family = 0
+        self._families: dict[str, int] = {}
         self._elsewhere: dict[int, RequestSocket] = {}
         tables.add("tunnels", self._load_tunnels)
         tables.add("wireguard", self._load_wireguard)
+        tables.add("team", self._load_team)
         tables.add("programs", self._load_nothing)
 
     def close(self) -> None:
@@ -55,14 +57,14 @@ class Sources:
     def prepare(self) -> None:
         """Open the sockets that the next reading of the tables needs."""
         links = self._interfaces.links.values()
-        if self._generic is None and any(link.kind == "wireguard" for link in links):
-            self._generic = self._open(self._host.namespace.path, NETLINK_GENERIC)
+        if self._generic is None and any(link.kind in _GENERIC_KINDS for link in links):
+            self._generic = self._open(self._host.namespace.path, netlink.NETLINK_GENERIC)
         wanted = {link.lower_nsid for link in links if link.lower_nsid is not None and tunnels.is_tunnel(link)}
         for nsid in self._elsewhere.keys() - wanted:
             self._elsewhere.pop(nsid).close()
         for nsid in wanted - self._elsewhere.keys():
             namespace = self._peers.get(nsid)
-            requests = self._open(namespace.path, socket.NETLINK_ROUTE) if namespace else None
+            requests = self._open(namespace.path, netlink.NETLINK_ROUTE) if namespace else None
             if requests is not None:
                 self._elsewhere[nsid] = requests
 
@@ -114,25 +116,41 @@ class Sources:
         return contents
 
     def _load_wireguard(self, _ask: Ask) -> Contents:
-        generic = self._generic
-        if generic is None:
-            return {}
-        if not self._family:
-            self._family = wireguard.family(generic.answer(wireguard.family_request).payload)
         contents: dict[int, dict[str, Any]] = {}
-        for link in list(self._interfaces.links.values()):
-            if link.kind != "wireguard":
-                continue
+        for index, buffers in self._told_by("wireguard", wireguard.device_request):
+            device, counted = wireguard.read(buffers, self._families["wireguard"])
+            if device:
+                contents[index] = {"Wireguard": device}
+                if counted:
+                    contents[index]["Metric"] = {"Peers": counted}
+        return contents
+
+    def _load_team(self, _ask: Ask) -> Contents:
+        contents: dict[int, dict[str, Any]] = {}
+        for request in (team.options_request, team.ports_request):
+            for index, buffers in self._told_by("team", request):
+                team.read(contents, index, buffers, self._families["team"])
+        return contents
+
+    def _told_by(self, kind: str, request: Callable[..., bytes]) -> Iterator[tuple[int, list[bytes]]]:
+        """(ifindex, answer) of each interface of a kind, by the family of generic netlink that has the same name."""
+        generic = self._generic
+        indexes = [link.index for link in list(self._interfaces.links.values()) if link.kind == kind]
+        if generic is None or not indexes:
+            return
+        if kind not in self._families:
+            family = generic.family(kind)
+            if family is None:
+                return
+            self._families[kind] = family.id
+        for index in indexes:
             try:
-                dump = generic.ask(partial(wireguard.device_request, family=self._family, index=link.index))
-            except NetlinkError as error:
+                dump = generic.ask(partial(request, family=self._families[kind], index=index))
+            except netlink.NetlinkError as error:
                 if error.errno not in _GONE:
                     raise
                 continue
-            device = wireguard.read(dump.buffers, self._family)
-            if device:
-                contents[link.index] = {"Wireguard": device}
-        return contents
+            yield index, dump.buffers
 
     def _load_nothing(self, _ask: Ask) -> Contents | None:
         """These contents are put, not loaded."""

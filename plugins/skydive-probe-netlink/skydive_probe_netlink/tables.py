@@ -16,9 +16,10 @@ from typing import Any, Final, TypeAlias
 import attrs
 import trio
 
-from skydive_probe_netlink import bridging, codec, neighbours, routes, rules, traffic
-from skydive_probe_netlink.attributes import AF_BRIDGE, DecodeError
-from skydive_probe_netlink.socket import EventSocket, NetlinkError, RequestSocket
+from skycore.plugin import netlink
+from skydive_probe_netlink import bridging, neighbours, nexthops, routes, rules, traffic
+from skydive_probe_netlink.attributes import AF_BRIDGE
+from skydive_probe_netlink.socket import RequestSocket
 
 ENTRIES: Final = 10_000
 """How many routes, neighbours or forwarding entries of one interface are shown at most."""
@@ -38,7 +39,6 @@ _LOAD_SHARE: Final = 20
 _TRIES: Final = 3
 _FAILED_SECONDS: Final = 0.1
 _UNSUPPORTED: Final = frozenset({errno.EOPNOTSUPP, errno.EAFNOSUPPORT, errno.EINVAL, errno.ENODEV, errno.ENOENT})
-_RTM_NEXTHOP: Final = (104, 105)  # RTM_NEWNEXTHOP, RTM_DELNEXTHOP
 
 Ask: TypeAlias = Callable[[Callable[[int], bytes]], list[bytes]]
 """Sends a dump request and returns the answer's buffers."""
@@ -49,13 +49,23 @@ Contents: TypeAlias = dict[int, dict[str, Any]]
 Load: TypeAlias = Callable[[Ask], Contents | None]
 """Reads one table, in a worker thread; None leaves it as it is."""
 
-OF_LINKS: Final = ("routes", "neighbours", "fdb", "vlans", "groups", "traffic", "tunnels", "wireguard")
+OF_LINKS: Final = ("routes", "neighbours", "fdb", "vlans", "groups", "traffic", "tunnels", "wireguard", "team")
 """Tables that may change, unheard, when a link or an address does."""
 
 
 def _load_routes(ask: Ask) -> Contents:
-    found = routes.tables_by_interface(routes.read(ask(routes.dump_request)), ENTRIES)
-    return {index: {"RoutingTables": tables} for index, tables in found.items()}
+    try:
+        hops = nexthops.read(ask(nexthops.dump_request))
+    except netlink.NetlinkError as error:
+        # Linux before 5.3 has none.
+        if error.errno not in _UNSUPPORTED:
+            raise
+        hops = {}
+    found = routes.tables_by_interface(routes.read(ask(routes.dump_request), nexthops.ways(hops)), ENTRIES)
+    contents: Contents = {index: {"RoutingTables": tables} for index, tables in found.items()}
+    if hops:
+        contents[NAMESPACE] = {"Nexthops": list(hops.values())[:ENTRIES]}
+    return contents
 
 
 def _load_neighbours(ask: Ask) -> Contents:
@@ -85,16 +95,29 @@ def _load_groups(ask: Ask) -> Contents:
 def _load_traffic(ask: Ask) -> Contents:
     qdiscs, places = traffic.qdiscs(ask(traffic.qdisc_request))
     contents: dict[int, dict[str, Any]] = {index: {"Qdiscs": entries} for index, entries in qdiscs.items()}
+    for index in traffic.with_classes(qdiscs):
+        try:
+            classes = traffic.classes(ask(_class_request(index)))
+        except netlink.NetlinkError as error:
+            if error.errno not in _UNSUPPORTED:
+                raise
+            continue
+        if classes:
+            contents[index]["Classes"] = classes[:ENTRIES]
     for index, parent in places:
         try:
             found = traffic.filters(ask(_filter_request(index, parent)))
-        except NetlinkError as error:
+        except netlink.NetlinkError as error:
             if error.errno not in _UNSUPPORTED:
                 raise
             continue
         if found:
             contents[index].setdefault("Filters", []).extend(found[:ENTRIES])
     return contents
+
+
+def _class_request(index: int) -> Callable[[int], bytes]:
+    return lambda sequence: traffic.class_request(sequence, index)
 
 
 def _filter_request(index: int, parent: int) -> Callable[[int], bytes]:
@@ -115,7 +138,7 @@ LOADS: Final[Mapping[str, Load]] = {
 
 def told_by(type: int, family: int) -> tuple[str, ...]:
     """The tables whose change a message of this type (RTM_…) and family tells."""
-    if type in {routes.RTM_NEWROUTE, routes.RTM_DELROUTE, *_RTM_NEXTHOP}:
+    if type in {routes.RTM_NEWROUTE, routes.RTM_DELROUTE, nexthops.RTM_NEWNEXTHOP, nexthops.RTM_DELNEXTHOP}:
         return ("routes", "tunnels")
     if type in {neighbours.RTM_NEWNEIGH, neighbours.RTM_DELNEIGH}:
         return ("fdb", "tunnels") if family == AF_BRIDGE else ("neighbours",)
@@ -145,7 +168,9 @@ class Tables:
     ``changed`` is called after each reading with the ifindexes (or NAMESPACE) whose contents are new.
     """
 
-    def __init__(self, events: EventSocket, requests: RequestSocket, changed: Callable[[set[int]], None]) -> None:
+    def __init__(
+        self, events: netlink.EventSocket, requests: RequestSocket, changed: Callable[[set[int]], None]
+    ) -> None:
         self._events = events
         self._requests = requests
         self._changed = changed
@@ -211,8 +236,8 @@ class Tables:
         heard: set[tuple[int, int]] = set()
         for buffer in events.buffers:
             try:
-                heard.update((frame.type, frame.payload[0] if frame.payload else 0) for frame in codec.frames(buffer))
-            except DecodeError:
+                heard.update((frame.type, frame.payload[0] if frame.payload else 0) for frame in netlink.frames(buffer))
+            except netlink.DecodeError:
                 self.touch()
         for type, family in heard:
             names = told_by(type, family)
@@ -263,9 +288,9 @@ class Tables:
             interrupted = False
             try:
                 contents = self._loads[name](ask)
-            except (NetlinkError, DecodeError) as error:
+            except (netlink.NetlinkError, netlink.DecodeError) as error:
                 contents = None
-                if isinstance(error, NetlinkError) and error.errno in _UNSUPPORTED:
+                if isinstance(error, netlink.NetlinkError) and error.errno in _UNSUPPORTED:
                     contents = {}
                 else:
                     # Tried again, but not at once.

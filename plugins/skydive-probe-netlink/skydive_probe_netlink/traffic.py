@@ -1,19 +1,23 @@
-"""Traffic control: queueing disciplines and classifiers that somebody has set up."""
+"""Traffic control: queueing disciplines, their classes, and classifiers that somebody has set up."""
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from skycore.plugin import netlink
 from skydive_probe_netlink import attributes as a
-from skydive_probe_netlink import codec
-from skydive_probe_netlink.attributes import AF_UNSPEC, DecodeError
+from skydive_probe_netlink import disciplines
+from skydive_probe_netlink.attributes import AF_UNSPEC
+from skydive_probe_netlink.disciplines import Options
 
 # linux/rtnetlink.h
 RTM_NEWQDISC: Final = 36
 RTM_DELQDISC: Final = 37
 RTM_GETQDISC: Final = 38
+RTM_NEWTCLASS: Final = 40
+RTM_GETTCLASS: Final = 42
 RTM_NEWTFILTER: Final = 44
 RTM_DELTFILTER: Final = 45
 RTM_GETTFILTER: Final = 46
@@ -28,10 +32,12 @@ TC_H_MIN_INGRESS: Final = 0xFFFFFFF2
 TC_H_MIN_EGRESS: Final = 0xFFFFFFF3
 
 _MESSAGE = struct.Struct("=BxxxiIII")  # struct tcmsg
-_QDISC_ATTRIBUTES: Final[a.Table] = {TCA_KIND: ("kind", a.text)}
-_FILTER_ATTRIBUTES: Final[a.Table] = {
+_QDISC_ATTRIBUTES: Final[a.Table] = {
     TCA_KIND: ("kind", a.text),
     TCA_OPTIONS: ("options", lambda _payload, start, end: (start, end)),
+}
+_FILTER_ATTRIBUTES: Final[a.Table] = {
+    **_QDISC_ATTRIBUTES,
     TCA_CHAIN: ("chain", a.u32),
 }
 _BPF_DIRECT: Final = 1  # linux/pkt_cls.h, TCA_BPF_FLAG_ACT_DIRECT
@@ -51,12 +57,17 @@ _WITHOUT_FILTERS: Final = frozenset(
 
 def qdisc_request(sequence: int) -> bytes:
     """RTM_GETQDISC for the queueing disciplines of all interfaces."""
-    return codec.request(RTM_GETQDISC, codec.NLM_F_DUMP, sequence, _MESSAGE.pack(AF_UNSPEC, 0, 0, 0, 0))
+    return netlink.request(RTM_GETQDISC, netlink.NLM_F_DUMP, sequence, _MESSAGE.pack(AF_UNSPEC, 0, 0, 0, 0))
+
+
+def class_request(sequence: int, index: int) -> bytes:
+    """RTM_GETTCLASS for the classes of one interface."""
+    return netlink.request(RTM_GETTCLASS, netlink.NLM_F_DUMP, sequence, _MESSAGE.pack(AF_UNSPEC, index, 0, 0, 0))
 
 
 def filter_request(sequence: int, index: int, parent: int) -> bytes:
     """RTM_GETTFILTER for the classifiers at one place of one interface."""
-    return codec.request(RTM_GETTFILTER, codec.NLM_F_DUMP, sequence, _MESSAGE.pack(AF_UNSPEC, index, 0, parent, 0))
+    return netlink.request(RTM_GETTFILTER, netlink.NLM_F_DUMP, sequence, _MESSAGE.pack(AF_UNSPEC, index, 0, parent, 0))
 
 
 def handle_text(handle: int) -> str:
@@ -77,18 +88,20 @@ def qdiscs(buffers: Iterable[bytes]) -> tuple[dict[int, list[dict[str, Any]]], l
     found: dict[int, list[dict[str, Any]]] = {}
     places = []
     for buffer in buffers:
-        for frame in codec.frames(buffer):
+        for frame in netlink.frames(buffer):
             if frame.type != RTM_NEWQDISC:
                 continue
             payload = frame.payload
             try:
                 _family, index, handle, parent, _info = a.unpack(_MESSAGE, payload, 0, len(payload))
-                kind = a.read_attributes(_QDISC_ATTRIBUTES, payload, _MESSAGE.size, len(payload)).get("kind", "")
-            except DecodeError:
+                attributes = a.read_attributes(_QDISC_ATTRIBUTES, payload, _MESSAGE.size, len(payload))
+            except netlink.DecodeError:
                 continue
             if not handle:
                 continue
-            entry = {"Kind": kind, "Handle": handle_text(handle), "Parent": handle_text(parent)}
+            kind = attributes.get("kind", "")
+            entry: dict[str, Any] = {"Kind": kind, "Handle": handle_text(handle), "Parent": handle_text(parent)}
+            entry.update(_options(disciplines.QDISCS, kind, payload, attributes))
             found.setdefault(index, []).append(entry)
             if kind == "clsact":
                 places += [(index, TC_H_MIN_INGRESS), (index, TC_H_MIN_EGRESS)]
@@ -99,16 +112,59 @@ def qdiscs(buffers: Iterable[bytes]) -> tuple[dict[int, list[dict[str, Any]]], l
     return found, places
 
 
+def _options(
+    known: Mapping[str, Options], kind: str, payload: bytes, attributes: Mapping[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """``Options`` of a discipline or class; nothing for kinds that we do not know, and forms that we do not."""
+    if kind not in known or "options" not in attributes:
+        return {}
+    try:
+        found = known[kind].decode(payload, *attributes["options"])
+    except netlink.DecodeError:
+        return {}
+    return {"Options": found} if found else {}
+
+
+def with_classes(qdiscs: Mapping[int, list[dict[str, Any]]]) -> list[int]:
+    """The interfaces that may have classes which somebody has made."""
+    return [index for index, found in qdiscs.items() if any(entry["Kind"] in disciplines.CLASSES for entry in found)]
+
+
+def classes(buffers: Iterable[bytes]) -> list[dict[str, Any]]:
+    """The entries of ``Classes`` of one interface, by handle; what cannot be read is passed over."""
+    found: dict[int, dict[str, Any]] = {}
+    for buffer in buffers:
+        for frame in netlink.frames(buffer):
+            if frame.type != RTM_NEWTCLASS:
+                continue
+            payload = frame.payload
+            try:
+                _family, _index, handle, parent, leaf = a.unpack(_MESSAGE, payload, 0, len(payload))
+                attributes = a.read_attributes(_QDISC_ATTRIBUTES, payload, _MESSAGE.size, len(payload))
+            except netlink.DecodeError:
+                continue
+            kind = attributes.get("kind", "")
+            # hfsc tells of its root as of a class.
+            if kind not in disciplines.CLASSES or not handle & 0xFFFF:
+                continue
+            entry: dict[str, Any] = {"Kind": kind, "Handle": handle_text(handle), "Parent": handle_text(parent)}
+            if leaf:
+                entry["Leaf"] = handle_text(leaf)
+            entry.update(_options(disciplines.CLASSES, kind, payload, attributes))
+            found[handle] = entry
+    return [found[handle] for handle in sorted(found)]
+
+
 def filters(buffers: Iterable[bytes]) -> list[dict[str, Any]]:
     """The entries of ``Filters`` at one place; what cannot be read is passed over."""
     found = []
     for buffer in buffers:
-        for frame in codec.frames(buffer):
+        for frame in netlink.frames(buffer):
             if frame.type != RTM_NEWTFILTER:
                 continue
             try:
                 entry = _filter(frame.payload)
-            except DecodeError:
+            except netlink.DecodeError:
                 continue
             if entry is not None:
                 found.append(entry)

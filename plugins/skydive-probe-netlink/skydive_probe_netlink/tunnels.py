@@ -14,18 +14,17 @@ from typing import Any, Final
 
 import attrs
 
+from skycore.plugin import netlink
 from skydive_probe_netlink import routes
-from skydive_probe_netlink.attributes import DecodeError
-from skydive_probe_netlink.codec import Frame, Link
+from skydive_probe_netlink.codec import Link
 from skydive_probe_netlink.linkdata import TUNNELS
-from skydive_probe_netlink.socket import NetlinkError
 
 _ANY_MAC: Final = "00:00:00:00:00:00"
 _NO_WAY: Final = frozenset(
     {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES, errno.EINVAL, errno.ENODEV, errno.EADDRNOTAVAIL, errno.EAGAIN}
 )
 
-Answer = Callable[[Callable[[int], bytes]], Frame]
+Answer = Callable[[Callable[[int], bytes]], netlink.Frame]
 """Asks the kernel in the namespace in which the tunnel was made: RequestSocket.answer."""
 
 
@@ -52,11 +51,11 @@ def way_of(link: Link, answer: Answer) -> Way:
     try:
         frame = answer(lambda sequence: routes.lookup_request(sequence, remote, local, tunnel.get("FwMark", 0)))
         route = routes.decode_lookup(frame.payload)
-    except NetlinkError as error:
+    except netlink.NetlinkError as error:
         if error.errno not in _NO_WAY:
             raise
         return Way(bound, local)
-    except DecodeError:
+    except netlink.DecodeError:
         return Way(bound, local)
     index = route.legs[0].index if route.legs else 0
     return Way(bound or index, local or route.source or "")

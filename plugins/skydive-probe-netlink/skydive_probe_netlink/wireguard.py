@@ -12,42 +12,21 @@ from base64 import b64encode
 from collections.abc import Iterable
 from typing import Any, Final
 
+from skycore.plugin import netlink
 from skydive_probe_netlink import attributes as a
-from skydive_probe_netlink import codec
-from skydive_probe_netlink.attributes import DecodeError
 
-GENL_ID_CTRL: Final = 0x10
-CTRL_CMD_GETFAMILY: Final = 3
-CTRL_ATTR_FAMILY_ID: Final = 1
-CTRL_ATTR_FAMILY_NAME: Final = 2
 WG_CMD_GET_DEVICE: Final = 0
 WG_GENL_VERSION: Final = 1
 WGDEVICE_A_IFINDEX: Final = 1
 
 _HEADER = struct.Struct("=BBxx")  # struct genlmsghdr
 _TIME = struct.Struct("=qq")  # struct __kernel_timespec
-_FAMILY: Final[a.Table] = {CTRL_ATTR_FAMILY_ID: ("id", a.u16)}
-
-
-def family_request(sequence: int) -> bytes:
-    """CTRL_CMD_GETFAMILY: under which message type is WireGuard reached?"""
-    body = _HEADER.pack(CTRL_CMD_GETFAMILY, 1) + a.attribute(CTRL_ATTR_FAMILY_NAME, b"wireguard\0")
-    return codec.request(GENL_ID_CTRL, 0, sequence, body)
-
-
-def family(payload: bytes) -> int:
-    """The message type from the answer; raises DecodeError."""
-    found = a.read_attributes(_FAMILY, payload, _HEADER.size, len(payload))
-    if "id" not in found:
-        raise DecodeError("a generic netlink family without its number")
-    number: int = found["id"]
-    return number
 
 
 def device_request(sequence: int, family: int, index: int) -> bytes:
     """WG_CMD_GET_DEVICE: everything about one interface."""
     body = _HEADER.pack(WG_CMD_GET_DEVICE, WG_GENL_VERSION) + a.attribute_u32(WGDEVICE_A_IFINDEX, index)
-    return codec.request(family, codec.NLM_F_DUMP, sequence, body)
+    return netlink.request(family, netlink.NLM_F_DUMP, sequence, body)
 
 
 def _key(payload: bytes, start: int, end: int) -> str:
@@ -85,9 +64,14 @@ _PEER: Final[a.Table] = {
     4: ("Endpoint", _endpoint),
     5: ("Keepalive", a.u16),
     6: ("LastHandshake", _milliseconds),
+    7: ("RxBytes", a.u64),
+    8: ("TxBytes", a.u64),
     9: ("AllowedIPs", a.each(_allowed)),
 }
-"""WGPEER_A_…, without PRESHARED_KEY and what changes with every packet"""
+"""WGPEER_A_…, without PRESHARED_KEY"""
+
+COUNTED: Final = ("RxBytes", "TxBytes", "LastHandshake")
+"""What changes with the traffic of a peer: it is no part of the document, but of the metrics."""
 
 _DEVICE: Final[a.Table] = {
     4: ("PublicKey", _key),
@@ -98,15 +82,15 @@ _DEVICE: Final[a.Table] = {
 """WGDEVICE_A_…, without PRIVATE_KEY"""
 
 
-def read(buffers: Iterable[bytes], family: int) -> dict[str, Any]:
-    """The document ``Wireguard`` from the messages about one interface; its peers may come in several.
+def read(buffers: Iterable[bytes], family: int) -> tuple[dict[str, Any], dict[str, dict[str, int]]]:
+    """(the document ``Wireguard``, what is counted of each peer by its public key) of one interface.
 
-    Raises DecodeError.
+    Its peers may come in several messages.  Raises DecodeError.
     """
     device: dict[str, Any] = {}
     peers: dict[str, dict[str, Any]] = {}
     for buffer in buffers:
-        for frame in codec.frames(buffer):
+        for frame in netlink.frames(buffer):
             if frame.type != family:
                 continue
             found = a.read_attributes(_DEVICE, frame.payload, _HEADER.size, len(frame.payload))
@@ -117,6 +101,11 @@ def read(buffers: Iterable[bytes], family: int) -> dict[str, Any]:
                 if known is not peer:
                     known.setdefault("AllowedIPs", []).extend(peer.get("AllowedIPs", ()))
             device.update({key: value for key, value in found.items() if value})
+    counted: dict[str, dict[str, int]] = {}
+    for key, peer in peers.items():
+        numbers: dict[str, int] = {name: peer.pop(name) for name in COUNTED if name in peer}
+        if numbers:
+            counted[key] = numbers
     if peers:
         for peer in peers.values():
             peer.get("AllowedIPs", []).sort(key=_order)
@@ -127,7 +116,7 @@ def read(buffers: Iterable[bytes], family: int) -> dict[str, Any]:
         high = [" ".join(reversed(pair)) for pair in pairs if pair[0] > pair[1]]
         # What both ends of a pair write alike, as those of tunnels do; see tunnels.
         device.update({name: ends for name, ends in (("LowPeers", low), ("HighPeers", high)) if ends})
-    return device
+    return device, counted
 
 
 def _order(network: str) -> tuple[int, int, int]:

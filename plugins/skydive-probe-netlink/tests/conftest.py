@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from skydive_probe_netlink.socket import InNamespace
 
+from skycore.plugin import netlink
 from skycore.testing.lab import NamedNetns
 
 # The modules netlink_*.py beside this file, which the soak test uses without pytest.
@@ -29,10 +29,10 @@ def _setns(descriptor: int) -> None:
 
 
 @pytest.fixture
-def enter() -> Callable[[NamedNetns], InNamespace]:
+def enter() -> Callable[[NamedNetns], netlink.Enter]:
     """Gives what opens a socket inside a namespace."""
 
-    def inside(netns: NamedNetns) -> InNamespace:
+    def inside(netns: NamedNetns) -> netlink.Enter:
         def run(call: Callable[[], socket.socket]) -> socket.socket:
             own = os.open("/proc/self/ns/net", os.O_RDONLY)
             target = os.open(netns.path, os.O_RDONLY)

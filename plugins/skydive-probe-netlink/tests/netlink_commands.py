@@ -137,6 +137,7 @@ def _route(dice: random.Random) -> str:
     protocol = dice.choice(["", "proto static"])
     way = dice.choice(
         [
+            f"nhid {dice.randrange(1, 7)}",
             f"dev {name}",
             f"via {gateway} dev {name} onlink",
             f"nexthop via {gateway} dev {name} onlink nexthop dev {_name(dice)}",
@@ -179,6 +180,44 @@ def _bridging(dice: random.Random) -> str:
     return f"mdb {action} dev {_name(dice)} port {name} grp 239.2.2.{dice.randrange(4)} permanent"
 
 
+def _nexthop(dice: random.Random) -> str:
+    number, action = dice.randrange(1, 7), dice.choice(["add", "replace", "replace", "del"])
+    if action == "del":
+        return f"nexthop del id {number}"
+    gateway = dice.choice([_v4(dice), _v4(dice), f"fd00::{dice.randrange(1, 5)}"])
+    members = "/".join(f"{dice.randrange(1, 5)},{dice.randrange(1, 9)}" for _ in range(dice.randrange(1, 3)))
+    way = dice.choice(
+        [f"via {gateway} dev {_name(dice)} onlink", f"dev {_name(dice)}", f"group {members}", "blackhole"]
+    )
+    return f"nexthop {action} id {number} {way}"
+
+
+def _traffic(dice: random.Random, everywhere: bool) -> str:
+    """A queueing discipline or a class; the words of tc are for the kinds that the kernel has."""
+    name, action = _name(dice), dice.choice(["replace", "replace", "add", "del"])
+    rate, more = f"{dice.randrange(1, 90)}mbit", dice.randrange(100, 900)
+    if dice.random() < 0.35:
+        minor, parent = dice.randrange(1, 5), dice.choice(["1:", "1:", "1:1"])
+        options = f"rate {rate} ceil {more}mbit prio {dice.randrange(7)}"
+        return f"class {action} dev {name} parent {parent} classid 1:{minor} htb {options if action != 'del' else ''}"
+    place = dice.choice(["root handle 1:", "root handle 1:", "root handle 2:", f"parent 1:{dice.randrange(1, 5)}"])
+    if action == "del":
+        return f"qdisc del dev {name} {dice.choice([place, 'clsact'])}"
+    kinds = [f"htb default {dice.randrange(20)} r2q {dice.randrange(1, 20)}"] * 3
+    kinds += [
+        f"tbf rate {rate} burst {dice.randrange(2, 9)}kb limit {more}kb",
+        f"bfifo limit {more}",
+        f"pfifo limit {more}",
+    ]
+    if everywhere:
+        kinds += [f"fq_codel limit {more} flows 64 target {dice.randrange(1, 9)}ms {dice.choice(['ecn', 'noecn'])}"]
+        kinds += [f"netem delay {dice.randrange(1, 90)}ms 2ms loss {dice.randrange(1, 9)}% rate {rate}"]
+        kinds += ["prio bands 4", f"sfq perturb {dice.randrange(1, 9)}"]
+    if dice.random() < 0.15:
+        return f"qdisc {action} dev {name} clsact"
+    return f"qdisc {action} dev {name} {place} {dice.choice(kinds)}"
+
+
 def prelude(seed: int, names: Sequence[str], kinds: Sequence[str]) -> list[Step]:
     """So that most of what follows is possible: a bridge, a pair, some random interfaces, all of them up."""
     dice = random.Random(seed)
@@ -205,9 +244,13 @@ def step(seed: int, names: Sequence[str], kinds: Sequence[str]) -> Step:
         return place, "ip", _change(dice, names)
     if what < 0.60:
         return place, "ip", f"address {dice.choice(['add', 'add', 'del'])} {_address(dice)} dev {_name(dice)}"
-    if what < 0.76:
+    if what < 0.72:
         return place, "ip", _route(dice)
-    if what < 0.85:
+    if what < 0.77:
+        return place, "ip", _nexthop(dice)
+    if what < 0.81:
+        return place, "tc", _traffic(dice, "bond" in kinds)
+    if what < 0.88:
         return place, "ip", _other(dice)
     return place, "bridge", _bridging(dice)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from netlink_witness import Namespace
+from netlink_witness import Namespace, near
 
 from skycore.testing import ProbeLab
 
@@ -29,11 +29,22 @@ _UNKNOWN_TO_IP = frozenset(
         "ProtoDown",
         "PermMAC",
         "LinkNetNsName",
-        "Qdiscs",
         "Filters",
         "Programs",
     }
 )
+_QDISC_OPTIONS = {
+    "bfifo": {"Limit"},
+    "pfifo": {"Limit"},
+    "htb": {"RateToQuantum", "Default"},
+    "tbf": {"Rate", "PeakRate"},
+    "fq_codel": {"Limit", "Flows", "Quantum", "Target", "Interval", "MemoryLimit", "DropBatch", "ECN"},
+    "netem": {"Limit", "Delay", "Jitter", "Loss", "Rate"},
+    "prio": {"Bands", "PriorityMap"},
+    "sfq": {"Quantum", "Perturb"},
+}
+_ABOUT = {"Target", "Interval"}
+_NEXTHOP_KEYS = frozenset({"ID", "IfIndex", "IP", "Group", "Blackhole"})
 _RULE_KEYS = frozenset({"Family", "Priority", "From", "To", "Table", "Not", "Goto", "FwMark", "IIf", "OIf", "Action"})
 
 
@@ -58,12 +69,46 @@ def rules_in_graph(lab: ProbeLab) -> dict[str, list[Json]]:
     return found
 
 
+def nexthops_in_graph(lab: ProbeLab) -> dict[str, list[Json]]:
+    return {
+        "" if node["Type"] == "host" else node["Name"]: [
+            {key: value for key, value in entry.items() if key in _NEXTHOP_KEYS} for entry in node["Nexthops"]
+        ]
+        for node in lab.nodes()
+        if "Nexthops" in node
+    }
+
+
+def as_qdisc(entry: Json) -> tuple[Any, ...]:
+    known = _QDISC_OPTIONS.get(entry["Kind"], set())
+    found = {key: value for key, value in entry.get("Options", {}).items() if key in known}
+    options = {key: near(value) if key in _ABOUT else value for key, value in found.items()}
+    options = {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
+    if "Loss" in options:
+        options["Loss"] = round(options["Loss"], 4)
+    return (entry["Kind"], entry["Handle"], entry["Parent"], tuple(sorted(options.items())))
+
+
+def as_class(entry: Json) -> tuple[Any, ...]:
+    options = entry["Options"]
+    # What has children has none that tc shows.
+    priority = options.get("Priority") if not options.get("Level") else None
+    return (entry["Handle"], entry["Parent"], entry.get("Leaf"), options["Rate"], options["Ceil"], priority)
+
+
 def comparable(node: Json) -> Json:
     found = {key: value for key, value in node.items() if key not in _UNKNOWN_TO_IP}
     found["LinkFlags"] = sorted(found["LinkFlags"])
     if "RoutingTables" in found:
         found["RoutingTables"] = [
-            (table["ID"], route["Protocol"], route["Prefix"], hop["Priority"], hop.get("IP", ""))
+            (
+                table["ID"],
+                route["Protocol"],
+                route["Prefix"],
+                hop["Priority"],
+                hop.get("IP", ""),
+                hop.get("NexthopID", 0),
+            )
             for table in found["RoutingTables"]
             for route in table["Routes"]
             for hop in route["NextHops"]
@@ -84,6 +129,10 @@ def comparable(node: Json) -> Json:
             for vlan in found["BridgeVlans"]
             for number in range(vlan["ID"], vlan.get("End", vlan["ID"]) + 1)
         ]
+    if "Qdiscs" in found:
+        found["Qdiscs"] = [as_qdisc(entry) for entry in found["Qdiscs"]]
+    if "Classes" in found:
+        found["Classes"] = sorted(as_class(entry) for entry in found["Classes"])
     if "MDB" in found:
         found["MDB"] = [(e["Group"], e["Port"], e["State"], e.get("Vlan", 0)) for e in found["MDB"]]
     return {key: value for key, value in found.items() if value != []}
@@ -110,7 +159,7 @@ def differences(graph: Mapping[int, Json], witness: Mapping[int, Json]) -> list[
                     # ip names the device of a tunnel only when it is in the same namespace.
                     ours.pop("Link", None)
                     theirs = {name: value for name, value in theirs.items() if name != "Link"}
-            elif key in {"RoutingTables", "Neighbors", "FDB", "MDB"}:
+            elif key in {"RoutingTables", "Neighbors", "FDB", "MDB", "Qdiscs"}:
                 ours, theirs = sorted(set(ours or [])), sorted(set(theirs or []))
             elif isinstance(ours, dict):
                 continue
@@ -131,12 +180,14 @@ def _known(key: str, theirs: Json) -> set[str]:
 
 def all_differences(lab: ProbeLab, names: list[str], here: str) -> list[str]:
     """Between the graph and what ip says of the namespaces ``names``; ``here`` is the agent's among them."""
-    told = [(name, *Namespace(name).tell()) for name in names]
-    graph, rules = as_graph_tells(lab), rules_in_graph(lab)
+    told = [(name, *Namespace(name).tell(), Namespace(name).nexthops()) for name in names]
+    graph, rules, hops = as_graph_tells(lab), rules_in_graph(lab), nexthops_in_graph(lab)
     found = []
-    for name, links, expected in told:
+    for name, links, expected, objects in told:
         key = "" if name == here else name
         found += [f"{name}: {text}" for text in differences(graph.get(key, {}), links)]
         if rules.get(key, []) != expected:
             found.append(f"{name}: rules: graph {rules.get(key)}, ip {expected}")
+        if hops.get(key, []) != objects:
+            found.append(f"{name}: next hops: graph {hops.get(key)}, ip {objects}")
     return found

@@ -5,7 +5,9 @@ Nothing here comes from the probe: the names and numbers are read from the JSON 
 
 from __future__ import annotations
 
+import itertools
 import json
+import re
 import subprocess
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -34,7 +36,17 @@ class Namespace:
         found: list[Json] = json.loads(done.stdout or b"[]")
         return [entry for entry in found if entry]
 
-    def tell(self, programs: Callable[[list[Json]], object] | None = None) -> tuple[dict[int, Json], list[Json]]:
+    def text(self, program: str, *words: str) -> str:
+        command = [program, "-n", self.name, *words]
+        return subprocess.run(command, capture_output=True, timeout=30, check=True, text=True).stdout
+
+    def nexthops(self) -> list[Json]:
+        """Next hop objects in the words of the graph."""
+        indexes = {link["ifname"]: link["ifindex"] for link in self.ask("ip", "-j", "link")}
+        found = [as_nexthop(entry, indexes) for entry in self.ask("ip", "-j", "-d", "nexthop")]
+        return sorted(found, key=lambda entry: int(entry["ID"]))
+
+    def tell(self) -> tuple[dict[int, Json], list[Json]]:
         """(metadata by ifindex, rules); only keys of which the witness knows."""
         links = self.ask("ip", "-j", "-d", "address")
         indexes = {link["ifname"]: link["ifindex"] for link in links}
@@ -57,6 +69,7 @@ class Namespace:
         for mdb in self.ask("bridge", "-j", "mdb"):
             for entry in mdb.get("mdb", ()):
                 add_group(told, indexes, entry)
+        add_traffic(told, indexes, self)
         rules = [as_rule(rule, 4) for rule in self.ask("ip", "-4", "-j", "-d", "rule")]
         rules += [as_rule(rule, 6) for rule in self.ask("ip", "-6", "-j", "-d", "rule")]
         return told, rules
@@ -275,6 +288,89 @@ KINDS: dict[str, Mapper] = {
 PORTS: dict[str, Mapper] = {"bond": bond_slave, "bridge": bridge_port, "vrf": vrf_port}
 
 
+def as_nexthop(entry: Json, indexes: Mapping[str, int]) -> Json:
+    found = {"ID": entry["id"], "IfIndex": indexes.get(entry.get("dev", "")), "IP": entry.get("gateway")}
+    found["Group"] = [{"ID": member["id"], "Weight": member.get("weight", 1)} for member in entry.get("group", ())]
+    found["Blackhole"] = "blackhole" in entry
+    return {key: value for key, value in found.items() if value}
+
+
+def add_traffic(told: dict[int, Json], indexes: Mapping[str, int], namespace: Namespace) -> None:
+    for entry in namespace.ask("tc", "-j", "qdisc", "show"):
+        # Those of handle 0 are the kernel's own.
+        if entry["handle"] not in {"0:", "0"}:
+            told[indexes[entry["dev"]]].setdefault("Qdiscs", []).append(as_qdisc(entry))
+    # tc of these years prints JSON of few kinds of classes.
+    for name in [name for name, index in indexes.items() if has_classes(told[index])]:
+        found = [as_class(line) for line in namespace.text("tc", "class", "show", "dev", name).splitlines()]
+        if any(found):
+            told[indexes[name]]["Classes"] = sorted(filter(None, found))
+
+
+def has_classes(link: Json) -> bool:
+    return any(entry[0] == "htb" for entry in link.get("Qdiscs", ()))
+
+
+def as_qdisc(entry: Json) -> tuple[Any, ...]:
+    kind, options = entry["kind"], entry.get("options", {})
+    parent = "root" if entry.get("root") else entry.get("parent", "").replace("ffff:fff1", "ingress")
+    found: Json = {}
+    if kind in {"pfifo", "bfifo"}:
+        found = {"Limit": amount(options["limit"])}
+    elif kind == "htb":
+        default = options["default"]
+        found = {"RateToQuantum": options["r2q"], "Default": default if default not in {"0", "0x0", 0} else None}
+    elif kind == "tbf":
+        # Bursts are asserted elsewhere: tc shows them cut off to what passes in whole microseconds.
+        found = {"Rate": options["rate"], "PeakRate": options.get("peakrate")}
+    elif kind == "fq_codel":
+        found = {"Limit": options["limit"], "Flows": options["flows"], "Quantum": options["quantum"]}
+        found |= {"Target": near(options["target"]), "Interval": near(options["interval"])}
+        found |= {"MemoryLimit": options["memory_limit"], "DropBatch": options["drop_batch"]}
+        found |= {"ECN": options.get("ecn", False)}
+    elif kind == "netem":
+        delay, loss = options.get("delay", {}), options.get("loss-random", {})
+        found = {"Limit": options["limit"], "Delay": micro(delay.get("delay")), "Jitter": micro(delay.get("jitter"))}
+        found |= {"Loss": round(loss.get("loss", 0), 4) or None, "Rate": options.get("rate", {}).get("rate")}
+    elif kind == "prio":
+        found = {"Bands": options["bands"], "PriorityMap": tuple(options["priomap"])}
+    elif kind == "sfq":
+        found = {"Quantum": options["quantum"], "Perturb": options.get("perturb")}
+    return (kind, entry["handle"], parent, tuple(sorted((k, v) for k, v in found.items() if v is not None)))
+
+
+def micro(seconds: float | None) -> int | None:
+    return round(seconds * 1e6) or None if seconds is not None else None
+
+
+def near(microseconds: int) -> int:
+    """tc takes one off when it converts the kernel's units twice."""
+    return round((microseconds + 1) / 10) * 10
+
+
+def amount(value: int | str) -> int:
+    """A number, or one in tc's units: ``15Kb``, ``10Mbit``."""
+    if isinstance(value, int):
+        return value
+    found = re.fullmatch(r"([\d.]+)([KMG]?)(bit|b|p)?", value)
+    assert found, value
+    scale: int = {"": 0, "K": 1, "M": 2, "G": 3}[found[2]]
+    if found[3] == "bit":
+        return round(float(found[1]) * float(1000**scale) / 8)
+    return round(float(found[1]) * float(1024**scale))
+
+
+def as_class(line: str) -> tuple[Any, ...] | None:
+    words = line.split()
+    if words[1] != "htb":
+        return None
+    values = dict(itertools.pairwise(words[2:]))
+    parent = "root" if "root" in words else values["parent"]
+    # Classes with children have no priority of their own.
+    priority = int(values.get("prio", 0)) or None
+    return (words[2], parent, values.get("leaf"), amount(values["rate"]), amount(values["ceil"]), priority)
+
+
 def add_routes(told: dict[int, Json], indexes: Mapping[str, int], routes: Iterable[Json], version: int) -> None:
     """``RoutingTables`` as a sorted list of (table, protocol, prefix, priority, gateway) for each interface."""
     for route in routes:
@@ -286,7 +382,7 @@ def add_routes(told: dict[int, Json], indexes: Mapping[str, int], routes: Iterab
         for leg in route.get("nexthops") or [route]:
             if "dev" in leg:
                 gateway = leg.get("gateway") or leg.get("via", {}).get("host", "")
-                entry = (table, protocol, prefix, route.get("metric", 0), gateway)
+                entry = (table, protocol, prefix, route.get("metric", 0), gateway, route.get("nhid", 0))
                 told[indexes[leg["dev"]]].setdefault("RoutingTables", []).append(entry)
 
 

@@ -15,6 +15,6 @@ TESTS = Path(__file__).parent / "guest_kinds.py"
 @pytest.mark.needs("root", *PROGRAMS)
 def test_kinds_of_debians_kernel(pytestconfig: pytest.Config) -> None:
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", "--durations=5", str(TESTS)]
-    ended = run_in_guest(command, folder=pytestconfig.rootpath)
+    ended = run_in_guest(command, folder=pytestconfig.rootpath, timeout=360)
     assert ended.status == 0, ended.output
     assert "passed" in ended.output

@@ -14,8 +14,8 @@ from skydive_probe_netlink import codec
 from skydive_probe_netlink.codec import Address, Link
 from skydive_probe_netlink.metadata import cidr
 from skydive_probe_netlink.model import Interfaces
-from skydive_probe_netlink.socket import EventSocket, InNamespace
 
+from skycore.plugin import netlink
 from skycore.testing.lab import LabError, NamedNetns
 
 
@@ -159,7 +159,7 @@ def steps(dice: random.Random) -> list[str]:
 @pytest.mark.parametrize("promote", ["0", "1"])
 @pytest.mark.parametrize("seed", range(3))
 async def test_addresses_stand_in_the_kernels_order(
-    netns: Callable[[], NamedNetns], enter: Callable[[NamedNetns], InNamespace], seed: int, promote: str
+    netns: Callable[[], NamedNetns], enter: Callable[[NamedNetns], netlink.Enter], seed: int, promote: str
 ) -> None:
     here = netns()
     await here.arun("ip", "link", "add", "i0", "type", "ifb")
@@ -169,7 +169,7 @@ async def test_addresses_stand_in_the_kernels_order(
     groups = [codec.RTNLGRP_LINK, codec.RTNLGRP_IPV4_IFADDR, codec.RTNLGRP_IPV6_IFADDR]
     # What is there already, such as the link-local address, is set aside: only what is heard is known.
     await here.arun("ip", "address", "flush", "dev", "i0")
-    with EventSocket(enter(here), groups) as events:
+    with netlink.EventSocket(enter(here), netlink.NETLINK_ROUTE, groups) as events:
         descriptor = os.memfd_create("batch")
         os.write(descriptor, "\n".join(steps(random.Random(seed))).encode())
         try:
@@ -189,7 +189,7 @@ async def test_addresses_stand_in_the_kernels_order(
                 heard = events.read()
                 assert not heard.lost
                 for buffer in heard.buffers:
-                    for frame in codec.frames(buffer):
+                    for frame in netlink.frames(buffer):
                         body = codec.decode(frame)
                         assert body is not None
                         interfaces.apply(body)

@@ -15,8 +15,9 @@ import pytest
 import trio
 from pyroute2 import NetNS
 from skydive_probe_netlink import NetlinkProbe
-from skydive_probe_netlink.socket import Dump, RequestSocket
+from skydive_probe_netlink.socket import RequestSocket
 
+from skycore.plugin import netlink
 from skycore.testing import ProbeLab, run_probes
 from skycore.testing.lab import NamedNetns
 
@@ -246,7 +247,7 @@ async def test_what_comes_during_the_inventory_is_not_missed(netns: MakeNetns) -
 
 
 async def test_lost_changes_lead_to_a_new_inventory(netns: MakeNetns, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("skydive_probe_netlink.socket.RECEIVE_BUFFER", 1024)
+    monkeypatch.setattr("skydive_probe_netlink.probe.EVENTS", 1024)
     here = netns()
     async with run_probes(NETLINK, namespace=here.path) as lab:
         bridge = await lab.until(lambda: lab.nodes(Name="lo"))
@@ -264,7 +265,7 @@ async def test_an_inventory_that_is_interrupted_again_and_again_still_shows(
 ) -> None:
     real, dumps = RequestSocket.dump, 0
 
-    async def interrupted(self: RequestSocket, request: Callable[[int], bytes]) -> Dump:
+    async def interrupted(self: RequestSocket, request: Callable[[int], bytes]) -> netlink.Dump:
         nonlocal dumps
         dumps += 1
         # Each try is two dumps; the first inventory has four tries.

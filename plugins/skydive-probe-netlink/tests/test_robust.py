@@ -132,3 +132,24 @@ async def test_an_unheard_of_kind_is_shown(netns: MakeNetns, monkeypatch: pytest
 def test_nobody_has_left_namespaces_behind() -> None:
     mine = f"skt-{os.getpid()}-"
     assert [name for name in os.listdir("/run/netns") if name.startswith(mine) and "x" in name] == []
+
+
+async def test_a_path_that_leads_nowhere_is_asked_again(netns: MakeNetns, tmp_path: Path) -> None:
+    here, other = netns(), netns()
+    await here.arun("ip", "link", "add", "v0", "type", "veth", "peer", "name", "v1", "netns", other.name)
+    path = tmp_path / "late"
+    async with run_probes({"netlink": {}}, namespace=here.path) as lab:
+        claimant = lab.graph.claimant("someone")
+
+        def put(text: str) -> None:
+            metadata = {"Name": "other", "Type": "netns", "Path": str(path), "Text": text}
+            claimant.put("5f1d3c3e-8f43-5d0a-9f0e-1c2d3e4f5a6b", metadata)
+
+        put("early")
+        await lab.until(lambda: "LinkNetNsID" in lab.nodes(Name="v0")[0])
+        # The path is tried before there is anything.
+        await trio.sleep(0.5)
+        assert "LinkNetNsName" not in lab.nodes(Name="v0")[0]
+        path.symlink_to(other.path)
+        put("late")
+        await lab.until(lambda: lab.nodes(Name="v0")[0].get("LinkNetNsName") == "other")

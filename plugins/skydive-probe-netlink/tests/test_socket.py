@@ -5,24 +5,24 @@ from __future__ import annotations
 import errno
 import json
 import os
-import socket
 import struct
 from collections.abc import Callable
 
 import pytest
 import trio
 from skydive_probe_netlink import codec
-from skydive_probe_netlink.socket import EventSocket, InNamespace, NetlinkError, RequestSocket
+from skydive_probe_netlink.socket import RequestSocket
 
+from skycore.plugin import netlink
 from skycore.testing.lab import NamedNetns
 
 MakeNetns = Callable[[], NamedNetns]
-Enter = Callable[[NamedNetns], InNamespace]
+Enter = Callable[[NamedNetns], netlink.Enter]
 LINKS = [codec.RTNLGRP_LINK]
 
 
 def bodies(buffers: list[bytes]) -> list[codec.Body | None]:
-    return [codec.decode(frame, counters=True) for buffer in buffers for frame in codec.frames(buffer)]
+    return [codec.decode(frame, counters=True) for buffer in buffers for frame in netlink.frames(buffer)]
 
 
 async def test_a_dump_holds_what_ip_shows(netns: MakeNetns, enter: Enter) -> None:
@@ -72,7 +72,7 @@ async def test_a_refused_request_says_why(netns: MakeNetns, enter: Enter) -> Non
         return struct.pack("=IHHII", 16 + len(body), codec.RTM_GETLINK, 0x301, sequence, 0) + body
 
     with RequestSocket(enter(netns())) as requests:
-        with pytest.raises(NetlinkError, match=r"[Ii]nvalid values in header") as caught:
+        with pytest.raises(netlink.NetlinkError, match=r"[Ii]nvalid values in header") as caught:
             await requests.dump(strange)
         assert caught.value.errno == errno.EINVAL
         assert (await requests.dump(codec.link_dump_request)).buffers
@@ -87,40 +87,3 @@ async def test_numbers_of_namespaces(netns: MakeNetns, enter: Enter) -> None:
         assert [await requests.nsid(fd) for fd in descriptors] == [shown["link_netnsid"], None, None]
     for fd in descriptors:
         os.close(fd)
-
-
-async def test_changes_are_heard_from_the_start(netns: MakeNetns, enter: Enter) -> None:
-    here = netns()
-    with EventSocket(enter(here), LINKS) as events:
-        assert events.read().buffers == []
-        await here.arun("ip", "link", "add", "b0", "type", "bridge")
-        with trio.fail_after(5):
-            await events.wait()
-        heard = events.read()
-    names = {body.name for body in bodies(heard.buffers) if isinstance(body, codec.Link)}
-    assert names == {b"b0"}
-    assert not heard.lost
-
-
-async def test_an_overrun_is_told_and_ends(netns: MakeNetns, enter: Enter, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("skydive_probe_netlink.socket.RECEIVE_BUFFER", 1024)
-    here = netns()
-    with EventSocket(enter(here), LINKS) as events:
-        batch = "".join(f"link set lo mtu {2000 + i}\n" for i in range(50))
-        await trio.to_thread.run_sync(batch_run, here, batch)
-        assert events.read().lost
-        await here.arun("ip", "link", "set", "lo", "mtu", "3000")
-        heard = events.read()
-        assert [body.mtu for body in bodies(heard.buffers) if isinstance(body, codec.Link)] == [3000]
-        assert not heard.lost
-
-
-async def test_only_the_kernel_is_believed(netns: MakeNetns, enter: Enter) -> None:
-    here = netns()
-    with EventSocket(enter(here), LINKS) as events:
-        port = events._socket.getsockname()[0]
-        with enter(here)(lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)) as forger:
-            forger.sendto(codec.link_dump_request(1), (port, 0))
-        with trio.fail_after(5):
-            await events.wait()
-        assert events.read().buffers == []

@@ -6,7 +6,7 @@ import ctypes
 import errno
 import os
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -14,11 +14,23 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 from pyroute2 import NetNS
-from skydive_probe_netlink import bridging, linkdata, neighbours, routes, rules, traffic, wireguard
-from skydive_probe_netlink.attributes import DecodeError, attribute
+from skydive_probe_netlink import (
+    bridging,
+    disciplines,
+    linkdata,
+    neighbours,
+    nexthops,
+    routes,
+    rules,
+    team,
+    traffic,
+    wireguard,
+)
+from skydive_probe_netlink.attributes import attribute
 from skydive_probe_netlink.routes import Leg, Route
-from skydive_probe_netlink.socket import Dump, NetlinkError, RequestSocket
+from skydive_probe_netlink.socket import RequestSocket
 
+from skycore.plugin import netlink
 from skycore.testing import ProbeLab, run_probes
 from skycore.testing.lab import NamedNetns
 
@@ -37,15 +49,15 @@ attributes = st.lists(st.builds(attribute, st.integers(0, 48), st.binary(max_siz
 payloads = st.binary(max_size=90) | st.builds(
     lambda head, rest: head + rest, st.binary(min_size=12, max_size=20), attributes
 )
-TYPES = [16, 24, 28, 32, 36, 44, 84, 86]
+TYPES = [16, 24, 28, 32, 36, 40, 44, 84, 86, 104]
 
 
-@pytest.mark.parametrize("decode", [routes.decode, neighbours.decode, rules.decode, wireguard.family])
+@pytest.mark.parametrize("decode", [routes.decode, neighbours.decode, rules.decode, nexthops.decode])
 @given(payload=payloads)
 def test_any_payload_is_decoded_or_refused(decode: Callable[[bytes], object], payload: bytes) -> None:
     try:
         decode(payload)
-    except DecodeError:
+    except netlink.DecodeError:
         pass
 
 
@@ -59,6 +71,35 @@ def test_any_message_of_a_dump_is_read_or_passed_over(type: int, payload: bytes)
     bridging.groups_by_bridge([buffer], 5)
     traffic.qdiscs([buffer])
     traffic.filters([buffer])
+    traffic.classes([buffer])
+    nexthops.ways(nexthops.read([buffer]))
+
+
+KINDS_OF_TRAFFIC = [*((disciplines.QDISCS, kind) for kind in disciplines.QDISCS)]
+KINDS_OF_TRAFFIC += [*((disciplines.CLASSES, kind) for kind in disciplines.CLASSES)]
+
+
+@given(st.sampled_from(KINDS_OF_TRAFFIC), st.binary(max_size=90) | attributes)
+def test_any_options_of_traffic_control_are_read_or_refused(
+    which: tuple[Mapping[str, disciplines.Options], str], data: bytes
+) -> None:
+    options = which[0][which[1]]
+    try:
+        found = options.decode(data, 0, len(data))
+    except netlink.DecodeError:
+        return
+    assert found.keys() <= {part.key for part in options.all_parts()}
+
+
+@given(st.lists(st.sampled_from([2, 3]), min_size=1, max_size=2), st.lists(attributes, max_size=3))
+def test_any_answer_about_a_team_is_read_or_refused(commands: list[int], parts: list[bytes]) -> None:
+    inner = b"".join(attribute(1, part) for part in parts)
+    payloads = [bytes([command, 1, 0, 0]) + attribute(command, inner) for command in commands]
+    buffers = [struct.pack("=IHHII", 16 + len(m), 40, 0, 1, 0) + m + bytes(-len(m) % 4) for m in payloads]
+    try:
+        team.read({}, 5, buffers, 40)
+    except netlink.DecodeError:
+        pass
 
 
 @given(st.sampled_from([*linkdata.KINDS, "unheard-of"]), attributes | st.binary(max_size=60))
@@ -72,7 +113,7 @@ def test_any_answer_about_wireguard_is_read_or_refused(messages: list[bytes]) ->
     buffers = [struct.pack("=IHHII", 16 + len(m), 40, 0, 1, 0) + m + bytes(-len(m) % 4) for m in messages]
     try:
         wireguard.read(buffers, 40)
-    except DecodeError:
+    except netlink.DecodeError:
         pass
 
 
@@ -81,7 +122,8 @@ def test_wireguard_keys_that_are_secret_are_not_read() -> None:
     peer = attribute(1, public) + attribute(2, secret) + attribute(5, struct.pack("=H", 25))
     payload = bytes(4) + attribute(3, secret) + attribute(4, public) + attribute(8, attribute(0, peer))
     buffer = struct.pack("=IHHII", 16 + len(payload), 40, 0, 1, 0) + payload
-    device = wireguard.read([buffer], 40)
+    device, counted = wireguard.read([buffer], 40)
+    assert counted == {}
     assert device["Peers"] == [{"PublicKey": "ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8=", "Keepalive": 25}]
     assert set(device) == {"PublicKey", "Peers"}
 
@@ -147,7 +189,12 @@ async def test_queueing_disciplines_and_classifiers(netns: MakeNetns) -> None:
         await here.arun("tc", *u32.split())
         node = await lab.until(lambda: [n for n in lab.nodes(Name="i0") if len(n.get("Filters", ())) > 1])
         assert only(node)["Qdiscs"] == [
-            {"Kind": "htb", "Handle": "1:", "Parent": "root"},
+            {
+                "Kind": "htb",
+                "Handle": "1:",
+                "Parent": "root",
+                "Options": {"RateToQuantum": 10, "DirectQueueLength": 32},
+            },
             {"Kind": "clsact", "Handle": "ffff:", "Parent": "ingress"},
         ]
         assert {
@@ -160,6 +207,97 @@ async def test_queueing_disciplines_and_classifiers(netns: MakeNetns) -> None:
         await here.arun("tc", "qdisc", "del", "dev", "i0", "clsact")
         await here.arun("tc", "qdisc", "del", "dev", "i0", "root")
         await lab.until(lambda: not {"Qdiscs", "Filters"} & only(lab.nodes(Name="i0")).keys())
+
+
+async def test_shapers_and_their_classes(netns: MakeNetns) -> None:
+    here = netns()
+    await here.arun("ip", "link", "add", "i0", "type", "ifb")
+    shaper = "tbf rate 8mbit burst 10kb peakrate 16mbit minburst 1540 limit 9000"
+    async with run_probes(NETLINK, namespace=here.path) as lab:
+        for line in (
+            "qdisc add dev i0 root handle 1: htb default 0x30",
+            "class add dev i0 parent 1: classid 1:1 htb rate 80mbit ceil 160mbit burst 20kb cburst 30kb",
+            "class add dev i0 parent 1:1 classid 1:30 htb rate 8mbit prio 3 quantum 3000",
+            "class add dev i0 parent 1:1 classid 1:31 htb rate 80gbit",
+            f"qdisc add dev i0 parent 1:30 handle 30: {shaper}",
+        ):
+            await here.arun("tc", *line.split())
+        found = await lab.until(
+            lambda: [n for n in lab.nodes(Name="i0") if len(n.get("Classes", ())) == 3 and len(n["Qdiscs"]) == 2]
+        )
+        node = only(found)
+        tbf = {"Rate": 1_000_000, "Burst": 10_240, "PeakRate": 2_000_000, "MinBurst": 1540, "Limit": 9000}
+        assert node["Qdiscs"][1] == {"Kind": "tbf", "Handle": "30:", "Parent": "1:30", "Options": tbf}
+        outer, inner, fast = node["Classes"]
+        assert (outer["Handle"], outer["Parent"], outer.get("Leaf")) == ("1:1", "root", None)
+        assert {key: outer["Options"][key] for key in ("Rate", "Ceil", "Burst", "CeilBurst", "Level")} == {
+            "Rate": 10_000_000,
+            "Ceil": 20_000_000,
+            "Burst": 20 * 1024,
+            "CeilBurst": 30 * 1024,
+            "Level": 7,
+        }
+        assert (inner["Handle"], inner["Parent"], inner["Leaf"]) == ("1:30", "1:1", "30:")
+        assert inner["Options"].items() >= {"Rate": 1_000_000, "Priority": 3, "Quantum": 3000}.items()
+        assert fast["Options"]["Rate"] == 10_000_000_000
+        await here.arun("tc", "class", "del", "dev", "i0", "classid", "1:31")
+        await lab.until(lambda: len(only(lab.nodes(Name="i0"))["Classes"]) == 2)
+        await here.arun("tc", "qdisc", "del", "dev", "i0", "root")
+        await lab.until(lambda: not {"Qdiscs", "Classes"} & only(lab.nodes(Name="i0")).keys())
+
+
+@pytest.mark.parametrize("compatible", ["1", "0"])
+async def test_next_hop_objects_and_the_routes_that_name_them(netns: MakeNetns, compatible: str) -> None:
+    here = netns()
+    await here.arun("sysctl", "-q", f"net.ipv4.nexthop_compat_mode={compatible}")
+    for line in (
+        "link add b0 type bridge",
+        "link set lo up",
+        "link add b1 type bridge",
+        "link set b0 up",
+        "link set b1 up",
+        "address add 10.0.0.1/24 dev b0",
+        "address add 10.1.0.1/24 dev b1",
+        "nexthop add id 1 via 10.0.0.2 dev b0",
+        "nexthop add id 2 via 10.1.0.2 dev b1 protocol static",
+        "nexthop add id 3 group 1,5/2",
+        "nexthop add id 4 blackhole",
+        "nexthop add id 5 via fd00::7 dev b1 onlink",
+        "route add 10.7.0.0/16 nhid 1",
+        "route add 10.8.0.0/16 nhid 3",
+        "-6 route add fd09::/64 nhid 5",
+    ):
+        await here.arun("ip", *line.split())
+
+    async with run_probes(NETLINK, namespace=here.path) as lab:
+        one, two = only(lab.nodes(Name="b0")), only(lab.nodes(Name="b1"))
+        objects = only(lab.nodes(Type="host"))["Nexthops"]
+        assert objects == [
+            {"ID": 1, "Family": "inet", "IfIndex": one["IfIndex"], "IP": "10.0.0.2"},
+            {"ID": 2, "Family": "inet", "IfIndex": two["IfIndex"], "IP": "10.1.0.2", "Protocol": 4},
+            {"ID": 3, "Group": [{"ID": 1, "Weight": 5}, {"ID": 2, "Weight": 1}]},
+            {"ID": 4, "Family": "inet", "Blackhole": True},
+            {"ID": 5, "Family": "inet6", "IfIndex": two["IfIndex"], "IP": "fd00::7", "OnLink": True},
+        ]
+
+        def hops(node: dict[str, Any], prefix: str) -> list[dict[str, Any]]:
+            routes = [route for table in node["RoutingTables"] for route in table["Routes"]]
+            return [hop for route in routes if route["Prefix"] == prefix for hop in route["NextHops"]]
+
+        first = {"Priority": 0, "IfIndex": one["IfIndex"], "IP": "10.0.0.2"}
+        assert hops(one, "10.7.0.0/16") == [{**first, "NexthopID": 1}]
+        assert hops(one, "10.8.0.0/16") == [{**first, "NexthopID": 3}]
+        assert hops(two, "10.8.0.0/16") == [
+            {"Priority": 0, "IfIndex": two["IfIndex"], "IP": "10.1.0.2", "NexthopID": 3}
+        ]
+        assert hops(two, "fd09::/64") == [
+            {"Priority": 1024, "IfIndex": two["IfIndex"], "IP": "fd00::7", "NexthopID": 5}
+        ]
+        await here.arun("ip", "nexthop", "replace", "id", "1", "via", "10.0.0.9", "dev", "b0")
+        await lab.until(lambda: hops(only(lab.nodes(Name="b0")), "10.7.0.0/16")[0]["IP"] == "10.0.0.9")
+        await here.arun("ip", "nexthop", "flush")
+        await lab.until(lambda: "Nexthops" not in only(lab.nodes(Type="host")))
+        assert "10.7.0.0/16" not in str(only(lab.nodes(Name="b0"))["RoutingTables"])
 
 
 # eBPF programs, loaded with the system call itself.
@@ -251,9 +389,9 @@ async def test_a_table_that_cannot_be_read_is_named_and_tried_again(
 ) -> None:
     real, fails = RequestSocket.ask, True
 
-    def refuse(self: RequestSocket, request: Callable[[int], bytes]) -> Dump:
+    def refuse(self: RequestSocket, request: Callable[[int], bytes]) -> netlink.Dump:
         if fails and struct.unpack_from("=IH", request(1))[1] == rules.RTM_GETRULE:
-            raise NetlinkError(errno.EBUSY, "not now")
+            raise netlink.NetlinkError(errno.EBUSY, "not now")
         return real(self, request)
 
     monkeypatch.setattr(RequestSocket, "ask", refuse)

@@ -7,6 +7,7 @@ import stat
 from collections.abc import Iterable
 
 from skycore.plugin import Hold, Key, Namespace, ProbeHost
+from skydive_probe_netns import keys
 
 
 class Registry:
@@ -87,14 +88,7 @@ class Registry:
         namespace = self._named[names[0]]
         # Bytes that are no UTF-8 are shown as \xNN.
         name = names[0].decode("utf-8", "backslashreplace")
-        metadata = {
-            "Name": name,
-            "Type": "netns",
-            "Path": self._path(name),
-            "Inode": namespace.inode,
-            "Device": namespace.device,
-        }
-        self._host.graph.put(key, metadata)
+        self._host.graph.put(key, keys.metadata(name, self._path(name), namespace))
         self._host.graph.link(self._host.root, key, "ownership")
 
     def _path(self, name: str) -> str:

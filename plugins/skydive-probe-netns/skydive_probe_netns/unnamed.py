@@ -13,6 +13,7 @@ from typing import Final
 import attrs
 
 from skycore.plugin import Hold, Key, Namespace, ProbeHost
+from skydive_probe_netns import keys
 
 _SCOPE: Final = "unnamed"
 """The scope of what is said here; inventories of the directory leave it alone."""
@@ -71,14 +72,7 @@ class Unnamed:
         wanted = {key: entry for key, entry in found.items() if key not in named}
         with graph.snapshot(_SCOPE):
             for key, (namespace, where) in wanted.items():
-                metadata = {
-                    "Name": where.name,
-                    "Type": "netns",
-                    "Path": where.path,
-                    "Inode": namespace.inode,
-                    "Device": namespace.device,
-                }
-                graph.put(key, metadata, scope=_SCOPE)
+                graph.put(key, keys.metadata(where.name, where.path, namespace), scope=_SCOPE)
                 graph.link(self._host.root, key, "ownership", scope=_SCOPE)
         for key in self._holds.keys() - wanted.keys():
             self._holds.pop(key).release()

@@ -13,16 +13,12 @@ from typing import Final, TypeAlias
 
 import attrs
 
-# linux/netlink.h
-NLM_F_REQUEST: Final = 0x01
-NLM_F_DUMP: Final = 0x300
-NLMSG_ERROR: Final = 2
-NLMSG_DONE: Final = 3
+from skycore.plugin import netlink
 
 # linux/sock_diag.h
 SOCK_DIAG_BY_FAMILY: Final = 20
-DESTROY_GROUPS: Final = 0b1111
-"""The bits of SKNLGRP_INET_TCP_DESTROY, INET_UDP, INET6_TCP and INET6_UDP, as bind(2) takes them."""
+DESTROY_GROUPS: Final = (1, 2, 3, 4)
+"""SKNLGRP_INET_TCP_DESTROY, INET_UDP, INET6_TCP and INET6_UDP."""
 
 PROTOCOLS: Final = {"TCP": socket.IPPROTO_TCP, "UDP": socket.IPPROTO_UDP}
 FAMILIES: Final = (socket.AF_INET, socket.AF_INET6)
@@ -45,12 +41,11 @@ STATES: Final = {
 # What is in TIME_WAIT or TCP_NEW_SYN_RECV (12) has no file, so no process; a busy server has many of them.
 _ASKED: Final = sum(1 << state for state in STATES if state not in {6, 12})
 
-_HEADER = struct.Struct("=IHHII")  # struct nlmsghdr
+_HEADER = struct.Struct("=IHHII")  # struct nlmsghdr; not netlink.frames, which makes an object of each
 _REQUEST = struct.Struct("=BBBxI48x")  # struct inet_diag_req_v2
 _MESSAGE = struct.Struct("=BBxx48s16xI")  # struct inet_diag_msg: family, state, id, inode
 _PORTS = struct.Struct("!HH")  # idiag_sport, idiag_dport of struct inet_diag_sockid
 _COOKIE = struct.Struct("=II")  # idiag_cookie
-_S32 = struct.Struct("=i")
 _COOKIE_AT: Final = 40  # within struct inet_diag_sockid
 _MAPPED: Final = bytes(10) + b"\xff\xff"
 
@@ -62,10 +57,6 @@ Sighting: TypeAlias = tuple[int, int, bytes, int]
 
 Comparing it with the last one is all that most sockets cost; only what differs is decoded.
 """
-
-
-class DecodeError(ValueError):
-    """Bytes that are no message of the expected form; the text says what was found where."""
 
 
 @attrs.frozen
@@ -89,36 +80,24 @@ class Socket:
 def dump_request(sequence: int, family: int, protocol: int) -> bytes:
     """Ask for all sockets of a family and protocol that can have a process."""
     body = _REQUEST.pack(family, protocol, 0, _ASKED)
-    flags = NLM_F_REQUEST | NLM_F_DUMP
-    return _HEADER.pack(_HEADER.size + len(body), SOCK_DIAG_BY_FAMILY, flags, sequence, 0) + body
+    return netlink.request(SOCK_DIAG_BY_FAMILY, netlink.NLM_F_DUMP, sequence, body)
 
 
-def collect(buffer: bytes, sequence: int | None, found: dict[Cookie, Sighting]) -> int | None:
-    """Add the sockets of a buffer to ``found``; with a ``sequence`` only those that answer the request of that number.
-
-    Returns None while more is to come, 0 at the end of an answer, and an errno when the kernel refused.
-    """
+def collect(buffer: bytes, found: dict[Cookie, Sighting]) -> None:
+    """Add the sockets of a buffer to ``found``; raises DecodeError."""
     start, end = 0, len(buffer)
     while start < end:
         if end - start < _HEADER.size:
-            raise DecodeError(f"{end - start} bytes left at offset {start}, too few for a message")
-        length, kind, _flags, number, _port = _HEADER.unpack_from(buffer, start)
+            raise netlink.DecodeError(f"{end - start} bytes left at offset {start}, too few for a message")
+        length, kind, *_ = _HEADER.unpack_from(buffer, start)
         if not _HEADER.size <= length <= end - start:
-            raise DecodeError(f"a message of {length} bytes at offset {start} of a buffer of {end}")
-        if sequence is None or number == sequence:
-            body = start + _HEADER.size
-            if kind == SOCK_DIAG_BY_FAMILY:
-                if length < _HEADER.size + _MESSAGE.size:
-                    raise DecodeError(f"a socket of {length} bytes at offset {start}; it has at least 88")
-                sighting: Sighting = _MESSAGE.unpack_from(buffer, body)
-                found[sighting[2][_COOKIE_AT:]] = sighting
-            elif kind in {NLMSG_DONE, NLMSG_ERROR}:
-                if length < _HEADER.size + _S32.size:
-                    raise DecodeError(f"an answer's end of {length} bytes at offset {start}; it has at least 20")
-                code: int = _S32.unpack_from(buffer, body)[0]
-                return abs(code)
+            raise netlink.DecodeError(f"a message of {length} bytes at offset {start} of a buffer of {end}")
+        if kind == SOCK_DIAG_BY_FAMILY:
+            if length < _HEADER.size + _MESSAGE.size:
+                raise netlink.DecodeError(f"a socket of {length} bytes at offset {start}; it has at least 88")
+            sighting: Sighting = _MESSAGE.unpack_from(buffer, start + _HEADER.size)
+            found[sighting[2][_COOKIE_AT:]] = sighting
         start += (length + 3) & ~3
-    return None
 
 
 def decode(protocol: str, sighting: Sighting) -> Socket:
@@ -142,7 +121,9 @@ def _address(family: int, field: bytes) -> str:
     if family == socket.AF_INET:
         return socket.inet_ntop(socket.AF_INET, field[:4])
     if family != socket.AF_INET6:
-        raise DecodeError(f"a socket of the address family {family}; only IPv4 (2) and IPv6 (10) were asked for")
+        raise netlink.DecodeError(
+            f"a socket of the address family {family}; only IPv4 (2) and IPv6 (10) were asked for"
+        )
     if field.startswith(_MAPPED):
         return socket.inet_ntop(socket.AF_INET, field[12:])
     return socket.inet_ntop(socket.AF_INET6, field)

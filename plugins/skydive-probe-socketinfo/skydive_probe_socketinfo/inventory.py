@@ -9,6 +9,7 @@ from typing import Any, Final
 import attrs
 
 from skydive_probe_socketinfo.codec import PROTOCOLS, Cookie, Sighting, Socket, decode
+from skydive_probe_socketinfo.keys import SOCKET, Listed, said
 from skydive_probe_socketinfo.processes import Process
 
 _LASTING: Final = frozenset({"LISTEN", "ESTABLISHED", "CLOSE"})
@@ -136,7 +137,7 @@ class Inventory:
             if size + sizes[process] > _LARGEST:
                 break
             size += sizes[process]
-            shown.append(_as_json(socket, process))
+            shown.append(said(SOCKET, Listed(socket, process)))
         return Listing(shown, len(owned) - len(shown), size)
 
     def _note(self, socket: Socket) -> None:
@@ -144,17 +145,3 @@ class Inventory:
             self.changed = True
         else:
             self.passing = True
-
-
-def _as_json(socket: Socket, process: Process) -> dict[str, Any]:
-    return {
-        "Process": process.path,
-        "Pid": process.pid,
-        "Name": process.name,
-        "LocalAddress": socket.local_address,
-        "LocalPort": socket.local_port,
-        "RemoteAddress": socket.remote_address,
-        "RemotePort": socket.remote_port,
-        "Protocol": socket.protocol,
-        "State": socket.state,
-    }

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 
 import attrs
 
-from skydive_probe_socketinfo.codec import PROTOCOLS, Cookie, DecodeError, Sighting
+from skycore.plugin import netlink
+from skydive_probe_socketinfo.codec import PROTOCOLS, Cookie, Sighting
 from skydive_probe_socketinfo.diag import UNSUPPORTED
 from skydive_probe_socketinfo.places import Place
 from skydive_probe_socketinfo.processes import Process, ProcessTable
@@ -48,7 +49,7 @@ class Looker:
             for protocol, number in PROTOCOLS.items():
                 try:
                     found = place.lists.dump(number)
-                except (OSError, DecodeError) as error:
+                except (OSError, netlink.DecodeError) as error:
                     if isinstance(error, OSError) and error.errno in UNSUPPORTED:
                         unsupported.add(protocol)
                     else:

@@ -10,8 +10,7 @@ from typing import Final
 import attrs
 import trio
 
-from skycore.plugin import Equals, Key, Namespace, ProbeHost
-from skydive_probe_socketinfo.codec import DecodeError
+from skycore.plugin import Equals, Key, Namespace, ProbeHost, netlink
 from skydive_probe_socketinfo.diag import CloseSocket, ListSocket
 from skydive_probe_socketinfo.inventory import Inventory, Listing
 
@@ -140,8 +139,8 @@ class Places:
                 while True:
                     await place.closes.wait()
                     try:
-                        closed, lost = place.closes.read(_NEWS)
-                    except DecodeError:
+                        closed, lost = place.closes.closed(_NEWS)
+                    except netlink.DecodeError:
                         self.undecodable += 1
                         continue
                     self.overruns += lost

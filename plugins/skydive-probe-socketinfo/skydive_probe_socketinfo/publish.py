@@ -12,6 +12,7 @@ import trio
 
 from skycore.plugin import Key, ProbeHost
 from skydive_probe_socketinfo.connections import conversations
+from skydive_probe_socketinfo.keys import CONNECTION, NODE, PROCESS, Places, Shown, said
 from skydive_probe_socketinfo.places import Place
 from skydive_probe_socketinfo.processes import Process
 
@@ -50,11 +51,8 @@ class Publisher:
             place.told = listing
             pause = max(self._interval, listing.size / _BYTES_PER_SECOND)
             place.open_at, place.passing_at = now + pause, now + _PASSING * pause
-            metadata: dict[str, Any] = {}
-            if listing.sockets:
-                metadata["Sockets"] = listing.sockets
-            if listing.omitted:
-                metadata["SocketsOmitted"] = listing.omitted
+            found = said(NODE, Places(listing.sockets, listing.omitted))
+            metadata = {key: value for key, value in found.items() if value}
             if metadata:
                 self._host.graph.annotate(place.key, metadata)
             else:
@@ -102,23 +100,17 @@ class ProcessPublisher:
                 graph.link(homes.get(process.netns, self._host.root), key, "ownership", scope=self._SCOPE)
             sockets = ((place.key, place.inventory) for place in places)
             for (client, server), talk in conversations(sockets, owners).items():
-                metadata = {"Ports": sorted(talk.ports), "Protocols": sorted(talk.protocols)}
-                graph.link(self._key(client), self._key(server), "connection", metadata, scope=self._SCOPE)
+                graph.link(
+                    self._key(client), self._key(server), "connection", said(CONNECTION, talk), scope=self._SCOPE
+                )
         return math.inf
 
     def _key(self, process: Process) -> Key:
         return Key("process", f"{self._boot}/{process.pid}/{process.start}")
 
     def _metadata(self, process: Process) -> dict[str, Any]:
-        metadata: dict[str, Any] = {
-            "Name": process.name,
-            "Type": "process",
-            "PID": process.pid,
-            "StartTime": self._boot_time + process.start * 1000 // self._ticks,
-        }
-        if process.path:
-            metadata["Executable"] = process.path
-        return metadata
+        started = self._boot_time + process.start * 1000 // self._ticks
+        return {key: value for key, value in said(PROCESS, Shown(process, started)).items() if value != ""}
 
 
 def _boot_time() -> int:
