@@ -39,7 +39,7 @@ def asgi_scope(request: h11.Request, target: Target, wire: Wire) -> Scope:
         "asgi": {"version": "3.0", "spec_version": "2.4"},
         "http_version": request.http_version.decode("ascii"),
         "method": request.method.decode("ascii"),
-        "scheme": "http",
+        "scheme": "https" if wire.secure else "http",
         "path": target.path,
         "raw_path": target.raw_path,
         "query_string": target.query,
@@ -79,7 +79,7 @@ class Exchange:
 
         It is cancelled when the peer leaves before the response is complete.
         """
-        log = _log.bind(method=scope["method"], path=scope["path"])
+        which = {"method": scope["method"], "path": scope["path"]}
         failed = False
         with self._scope:
             self._wire.cancel_at_end(self._scope)
@@ -90,7 +90,7 @@ class Exchange:
                 for failure in failures:
                     if not (self._gone and isinstance(failure, OSError | ClientDisconnect)):
                         failed = True
-                        log.error("the application failed", exc_info=failure)
+                        _log.error("the application failed", exc_info=failure, **which)
                 if onward is not None:
                     raise onward from None
             finally:
@@ -99,11 +99,11 @@ class Exchange:
         if self.complete:
             return
         if self._refusal is not None:
-            log.debug("request refused", status=self._refusal.status, reason=self._refusal.text)
+            _log.debug("request refused", status=self._refusal.status, reason=self._refusal.text, **which)
         elif self._gone:
             return
         elif not failed:
-            log.error("the application returned without a whole response")
+            _log.error("the application returned without a whole response", **which)
         if not self._started:
             try:
                 await self._wire.write(refusal_bytes(self._refusal or INTERNAL_ERROR, self._method))

@@ -1,107 +1,86 @@
-"""The REST API: what both roles serve under `/api`.
+"""The ASGI application of one role: the endpoints of its table, and what all answers have in common.
 
 Texts, status codes and shapes are those that Skydive's clients know (docs/rest.md).
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any, Literal
+from urllib.parse import quote
 
-import msgspec
+import structlog
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
-from starlette.routing import Route
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Match, Route
 
-from skycore import __version__, gremlin
-from skycore.errors import GremlinError, StorageError
-from skycore.gremlin import QueryContext
+from skycore.errors import Refusal, StorageError
+from skycore.server.api.services import Services
+from skycore.server.api.table import endpoints
+from skycore.server.compression import Compression
+from skycore.server.endpoint import refused, routes
+from skycore.server.safety import SafetyHeaders
 
-_encode = msgspec.json.Encoder().encode
-_NO_SNIFF = {"X-Content-Type-Options": "nosniff"}
+_log = structlog.get_logger(__name__)
+_CORS_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+_CORS_HEADERS = ("X-Requested-With", "Content-Type", "Authorization", "X-Auth-Token", "X-Resource-TTL")
+_CORS_EXPOSED = ("X-Skycore-Gaps",)
 
 
-def application(
-    *, service: Literal["agent", "analyzer"], host: str, queries: QueryContext, status: Callable[[], dict[str, Any]]
-) -> Starlette:
-    """The ASGI application of one role; ``status`` gives what `/api/status` shows."""
+def application(services: Services) -> Starlette:
+    """The application that serves the endpoints of a role."""
+    served = routes(endpoints(services), services.gatekeeper)
 
-    async def about(_request: Request) -> Response:
-        return JSONResponse({"Host": host, "Version": __version__, "Service": service})
+    async def http_error(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        if error.status_code in (404, 405) and (elsewhere := _without_slash(request, served)):
+            return elsewhere
+        if error.status_code == 404:
+            return refused(Refusal(404, "404 page not found"))
+        if error.status_code == 405:
+            return Response(status_code=405, headers=error.headers)
+        return refused(Refusal(error.status_code, str(error.detail)))
 
-    async def show_status(_request: Request) -> Response:
-        return Response(_encode(status()) + b"\n", media_type="application/json; charset=UTF-8")
-
-    async def topology(request: Request) -> Response:
-        text = "G" if request.method != "POST" else _query_text(await request.body())
-        if not text:
-            return Response(status_code=204)
-        try:
-            result = await gremlin.run(text, queries)
-        except GremlinError as error:
-            return _error(400, str(error))
-        except StorageError as error:
-            return _error(500, f"history cannot be read: {error}")
-        if request.method != "POST" and isinstance(result, gremlin.GraphResult):
-            return _stream(_line(result))
-        return _stream(result.json_chunks())
-
-    async def health(_request: Request) -> Response:
-        return PlainTextResponse("ok\n")
-
-    return Starlette(
-        routes=[
-            Route("/api", about, methods=["GET"]),
-            Route("/api/status", show_status, methods=["GET"]),
-            Route("/api/topology", topology, methods=["GET", "POST"]),
-            Route("/healthz", health, methods=["GET"]),
+    app = Starlette(
+        routes=served,
+        exception_handlers={HTTPException: http_error, Refusal: _refusal, StorageError: _store_failed},
+        middleware=[
+            Middleware(SafetyHeaders),
+            Middleware(
+                # Credentials of a browser are never allowed along: a token must be given by the page itself.
+                CORSMiddleware,
+                allow_origins=["*"],
+                allow_methods=_CORS_METHODS,
+                allow_headers=_CORS_HEADERS,
+                expose_headers=_CORS_EXPOSED,
+            ),
+            Middleware(Compression),
         ],
-        exception_handlers={HTTPException: _http_error},
     )
+    app.router.redirect_slashes = False
+    return app
 
 
-def _query_text(body: bytes) -> str:
-    """The query in a request body ``{"GremlinQuery": "…"}``; empty for an empty body or query."""
-    if not body.strip():
-        return ""
-    try:
-        message = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise HTTPException(400, f"the body is not JSON: {error}") from error
-    if not isinstance(message, dict):
-        raise HTTPException(400, 'the body must be a JSON object: {"GremlinQuery": "G.V()"}')
-    # Skydive's decoder takes field names in any case.
-    for name, value in message.items():
-        if name.lower() == "gremlinquery":
-            if not isinstance(value, str):
-                raise HTTPException(400, "GremlinQuery must be a string")
-            return value
-    return ""
+async def _refusal(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, Refusal)
+    return refused(error)
 
 
-def _stream(chunks: Iterator[bytes]) -> Response:
-    async def pieces() -> AsyncIterator[bytes]:
-        for chunk in chunks:
-            yield chunk
-
-    return StreamingResponse(pieces(), media_type="application/json; charset=UTF-8")
+async def _store_failed(request: Request, error: Exception) -> Response:
+    _log.error("the store failed", method=request.method, path=request.url.path, error=str(error))
+    return refused(Refusal(500, f"the store failed: {error}"))
 
 
-def _line(result: gremlin.GraphResult) -> Iterator[bytes]:
-    yield from result.object_chunks()
-    yield b"\n"
-
-
-def _error(status: int, text: str) -> Response:
-    return PlainTextResponse(text + "\n", status_code=status, headers=_NO_SNIFF)
-
-
-async def _http_error(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    if error.status_code == 404:
-        return _error(404, "404 page not found")
-    if error.status_code == 405:
-        return Response(status_code=405, headers=error.headers)
-    return _error(error.status_code, str(error.detail))
+def _without_slash(request: Request, served: list[Route]) -> Response | None:
+    """The redirect of a path that would be served without the slash at its end."""
+    path = request.scope["path"]
+    bare = path.rstrip("/")
+    if bare == path or not bare:
+        return None
+    scope = {**request.scope, "path": bare}
+    if all(route.matches(scope)[0] == Match.NONE for route in served):
+        return None
+    query = request.scope["query_string"].decode("ascii")
+    return RedirectResponse(quote(bare, safe="/") + (f"?{query}" if query else ""), 301)
