@@ -24,6 +24,7 @@ from skycore.gremlin.operation import (
 from skycore.gremlin.plan import Planner
 from skycore.gremlin.registry import Call, StepDefinition, StepRegistry, step
 from skycore.gremlin.result import (
+    DifferenceResult,
     ElementsResult,
     GraphResult,
     KeyedResult,
@@ -31,7 +32,10 @@ from skycore.gremlin.result import (
     ObjectResult,
     PathsResult,
     Result,
+    RevisionsResult,
     ValuesResult,
+    gap_object,
+    gaps_header,
 )
 from skycore.gremlin.steps import core_registry
 
@@ -46,6 +50,7 @@ __all__ = [
     "SOCKETS",
     "VALUES",
     "Call",
+    "DifferenceResult",
     "ElementsResult",
     "Execution",
     "GraphResult",
@@ -59,12 +64,15 @@ __all__ = [
     "Planner",
     "QueryContext",
     "Result",
+    "RevisionsResult",
     "StepDefinition",
     "StepRegistry",
     "Stream",
     "ValuesResult",
     "Work",
     "core_registry",
+    "gap_object",
+    "gaps_header",
     "run",
     "step",
 ]

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from functools import partial
-from typing import Any, Final, Protocol, TypeVar, final, runtime_checkable
+from typing import Any, Final, TypeVar, final
 
 import attrs
 import trio
 
-from skycore.errors import GremlinExecutionError, HistoryUnavailable
+from skycore.errors import GremlinExecutionError, HistoryUnavailable, PeriodTooLarge
 from skycore.graph import element
 from skycore.graph.element import Revision
-from skycore.graph.snapshot import Snapshot
-from skycore.graph.view import GraphView, HistoryReader
+from skycore.graph.indexed import IndexedView
+from skycore.graph.live import LiveView
+from skycore.graph.past import between
+from skycore.graph.view import Gap, GraphView, History
 from skycore.gremlin.operation import (
     COUNT,
+    DIFFERENCE,
     ELEMENT_KINDS,
     EXPLANATION,
     GRAPH,
@@ -25,6 +28,7 @@ from skycore.gremlin.operation import (
     NEXT_HOPS,
     OBJECT,
     PATHS,
+    REVISIONS,
     SOCKETS,
     Execution,
     Kind,
@@ -32,6 +36,7 @@ from skycore.gremlin.operation import (
     Stream,
     Work,
     chunks,
+    fetch,
 )
 from skycore.gremlin.plan import Plan, Planner
 from skycore.gremlin.result import (
@@ -43,20 +48,33 @@ from skycore.gremlin.result import (
     PathsResult,
     Result,
     ValuesResult,
+    gap_object,
 )
+from skycore.gremlin.span import SpanView
 
 T = TypeVar("T")
 
 _SLICE: Final = 0.002
+_BETWEEN: Final = 0.001
 _NO_HISTORY: Final = "Backend does not support history"
 _KEYED: Final[frozenset[Kind]] = frozenset({METRICS, SOCKETS, NEXT_HOPS})
+_FINISHED: Final[frozenset[Kind]] = frozenset({DIFFERENCE, REVISIONS})
 
 
-@runtime_checkable
-class Pinnable(Protocol):
-    """A live graph that can give a view of the present state which stays as it is."""
+@final
+class Turns:
+    """Lets others run between queries that take microseconds: not before each of them, but each millisecond."""
 
-    def pinned(self) -> AbstractContextManager[GraphView]: ...
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    async def take(self) -> None:
+        """Raises Cancelled as every checkpoint does."""
+        if time.monotonic() < self._next:
+            await trio.lowlevel.checkpoint_if_cancelled()
+        else:
+            await trio.lowlevel.checkpoint()
+            self._next = time.monotonic() + _BETWEEN
 
 
 @final
@@ -70,10 +88,11 @@ class QueryContext:
 
     live: GraphView
     now: Callable[[], int]
-    history: HistoryReader | None = None
+    history: History | None = None
     limits: Limits = attrs.field(factory=Limits)
     planner: Planner = attrs.field(factory=Planner)
     readers: trio.CapacityLimiter = attrs.field(factory=partial(trio.CapacityLimiter, 4))
+    turns: Turns = attrs.field(factory=Turns)
 
 
 async def run(query: str, context: QueryContext) -> Result:
@@ -83,42 +102,90 @@ async def run(query: str, context: QueryContext) -> Result:
     The query sees one state of the graph, that of its start, while the event loop runs every few milliseconds and
     the graph moves on.  (A view that is neither frozen nor can be pinned is read at one go instead.)
     """
-    await trio.lowlevel.checkpoint()
-    deadline = time.monotonic() + context.limits.seconds
-    plan = context.planner.plan(query)
+    await context.turns.take()
+    plan, live = context.planner.plan(query), context.live
+    if isinstance(live, LiveView) and plan.single is not None:
+        found = plan.single.at_once(live, context.limits)
+        if found is not None:
+            return _at_once(live, found)
+    store = _Store(context, time.monotonic() + context.limits.seconds, query)
+    now = context.now()
     if plan.moment is not None:
-        at, duration = plan.moment.resolve(context.now())
-        past = await _past(at, duration, context, query)
-        return await _carry_out(plan, Execution(past, context.limits, deadline, query, (at - duration, at)))
-    live = context.live
-    with live.pinned() if isinstance(live, Pinnable) else nullcontext(live) as view:
-        return await _carry_out(plan, Execution(view, context.limits, deadline, query))
+        at, duration = plan.moment.resolve(now)
+        question = partial(_past, at, duration, plan.only_node, context.limits.elements)
+        past, gaps = await store.ask(question, plan.moment_offset)
+        execution = Execution(past, context.limits, store.deadline, query, (at - duration, at), now)
+        execution.gaps = gaps
+        return await _carry_out(plan, execution, store)
+    with live.pinned() if isinstance(live, LiveView) else nullcontext(live) as view:
+        return await _carry_out(plan, Execution(view, context.limits, store.deadline, query, now=now), store)
 
 
-async def _past(at: int, duration: int, context: QueryContext, query: str) -> GraphView:
-    if context.history is None:
-        raise GremlinExecutionError(_NO_HISTORY, query)
-    with trio.move_on_after(context.limits.seconds):
-        try:
-            return await trio.to_thread.run_sync(
-                context.history.graph_at, at, duration, abandon_on_cancel=True, limiter=context.readers
-            )
-        except HistoryUnavailable as error:
-            raise GremlinExecutionError(_NO_HISTORY, query) from error
-    raise GremlinExecutionError(
-        f"the query took longer than {context.limits.seconds:g} seconds to read the past", query, 0
-    )
+def _at_once(live: LiveView, stream: Stream) -> Result:
+    kind = ELEMENT_KINDS.get(stream.kind)
+    if kind is None:
+        (number,) = stream.items
+        return NumberResult(number)
+    return ElementsResult(stream.kind, [one for id in stream.items if (one := live.get(kind, id)) is not None])
 
 
-async def _carry_out(plan: Plan, execution: Execution) -> Result:
-    drive = _Drive(execution)
+def _past(at: int, duration: int, only: str | None, limit: int, history: History) -> tuple[GraphView, tuple[Gap, ...]]:
+    """The graph at a moment, or over a span that ends then (of one node only); runs in a worker thread."""
+    start = at - duration
+    gaps = tuple(history.gaps(start, at))
+    if not duration:
+        return history.graph_at(at), gaps
+    if only is None:
+        found = history.revisions_between(start, at, limit)
+    else:
+        life = history.revisions(only)
+        found = list(between(life, start, at)) if life else []
+        found.sort(key=lambda one: (one.deleted_at or one.updated_at, one.revision))
+        if len(found) > limit:
+            raise PeriodTooLarge(f"the period holds more than {limit} revisions of {only}; ask for a shorter one")
+    return SpanView.of(found, history.stale_at(at)), gaps
+
+
+@final
+@attrs.frozen
+class _Store:
+    """The store as one query asks it: in worker threads, and not for longer than the query may take."""
+
+    context: QueryContext
+    deadline: float
+    query: str
+
+    async def ask(self, question: Callable[[History], T], offset: int) -> T:
+        """The answer; raises GremlinExecutionError, pointing at ``offset``, when there is none."""
+        context = self.context
+        if context.history is None:
+            raise GremlinExecutionError(_NO_HISTORY, self.query, offset)
+        with trio.move_on_after(max(0.0, self.deadline - time.monotonic())):
+            try:
+                return await trio.to_thread.run_sync(
+                    question, context.history, abandon_on_cancel=True, limiter=context.readers
+                )
+            except HistoryUnavailable as error:
+                raise GremlinExecutionError(f"{_NO_HISTORY}: {error}", self.query, offset) from error
+            except PeriodTooLarge as error:
+                raise GremlinExecutionError(str(error), self.query, offset) from error
+        raise GremlinExecutionError(
+            f"the query took longer than {context.limits.seconds:g} seconds to read the past; ask for a shorter time",
+            self.query,
+            offset,
+        )
+
+
+async def _carry_out(plan: Plan, execution: Execution, store: _Store) -> Result:
+    drive = _Drive(execution, store)
     stream = Stream(GRAPH)
     if plan.explain:
         return await _explain(plan, execution, drive)
     for one in plan.planned:
         execution.offset = one.offset
         stream = await drive.finish(one.operation.run(execution, stream))
-    return await drive.finish(_pin(execution, stream))
+    result = await drive.finish(_pin(execution, stream))
+    return attrs.evolve(result, gaps=execution.gaps) if execution.gaps else result
 
 
 async def _explain(plan: Plan, execution: Execution, drive: _Drive) -> Result:
@@ -128,7 +195,7 @@ async def _explain(plan: Plan, execution: Execution, drive: _Drive) -> Result:
     for one in plan.planned:
         execution.offset = one.offset
         notes: dict[str, int] = {}
-        if isinstance(view, Snapshot):
+        if isinstance(view, IndexedView):
             view.notes = notes
         before = drive.busy
         stream = await drive.finish(one.operation.run(execution, stream))
@@ -147,17 +214,23 @@ async def _explain(plan: Plan, execution: Execution, drive: _Drive) -> Result:
         {
             "Query": plan.text,
             "Graph": "live" if execution.span is None else "past",
+            "Gaps": [gap_object(gap) for gap in execution.gaps],
             "Steps": steps,
             "Milliseconds": round(1000 * drive.busy, 4),
             "Slices": drive.slices,
+            "StoreMilliseconds": round(1000 * drive.asked, 4),
         },
         EXPLANATION,
+        gaps=execution.gaps,
     )
 
 
 def _rows(execution: Execution, stream: Stream) -> int:
     if stream.kind == GRAPH:
         return len(execution.view.ids("node")) + len(execution.view.ids("edge"))
+    if stream.kind in _FINISHED:
+        (result,) = stream.items
+        return int(result.rows)
     return len(stream.items)
 
 
@@ -165,11 +238,13 @@ def _rows(execution: Execution, stream: Stream) -> int:
 class _Drive:
     """Does work to its end; between its slices it checks the time and lets others run where the view allows it.
 
-    ``busy`` is how long it has worked, in seconds, and ``slices`` how often it has let others run.
+    ``busy`` is how long it has worked and ``asked`` how long it has waited for the store, in seconds, and ``slices``
+    how often it has let others run.
     """
 
-    def __init__(self, execution: Execution) -> None:
-        self.busy = 0.0
+    def __init__(self, execution: Execution, store: _Store) -> None:
+        self.busy = self.asked = 0.0
+        self._store = store
         self.slices = 0
         self._execution = execution
         self._slice_end = time.monotonic() + _SLICE
@@ -179,13 +254,24 @@ class _Drive:
         start = time.monotonic()
         while True:
             try:
-                next(work)
+                blocking = next(work)
             except StopIteration as end:
                 self.busy += time.monotonic() - start
                 result: T = end.value
                 return result
             execution.check_time()
             now = time.monotonic()
+            question, execution.question = execution.question, None
+            if question is not None or blocking is not None:
+                self.busy += now - start
+                if blocking is not None:
+                    await self._store.ask(lambda _, wait=blocking: wait(), execution.offset)  # type: ignore[misc]
+                if question is not None:
+                    question.answers.append(await self._store.ask(question.ask, execution.offset))
+                start = time.monotonic()
+                self.asked += start - now
+                self._slice_end = start + _SLICE
+                continue
             if execution.frozen and now > self._slice_end:
                 self.busy += now - start
                 self.slices += 1
@@ -202,6 +288,9 @@ def _pin(execution: Execution, stream: Stream) -> Work[Result]:
     if stream.kind == OBJECT:
         (value,) = stream.items
         return ObjectResult(value)
+    if stream.kind in _FINISHED:
+        (result,) = stream.items
+        return result  # type: ignore[no-any-return]
     if stream.kind in _KEYED:
         return KeyedResult(dict(stream.items), stream.kind)
     if stream.kind == GRAPH:
@@ -226,10 +315,7 @@ def _revisions(execution: Execution, kind: element.Kind, ids: Any, held: int = 0
     revisions: list[Revision] = []
     view = execution.view
     for part in chunks(ids, 1024):
-        if isinstance(view, Snapshot):
-            revisions += view.revisions(kind, part)
-        else:
-            revisions += [one for id in part if (one := view.get(kind, id)) is not None]
+        revisions += yield from fetch(view, kind, part)
         execution.hold(held + len(revisions))
         yield
     return revisions

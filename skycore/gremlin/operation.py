@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Generator, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any, Final, TypeAlias, TypeVar, final
+from typing import Any, ClassVar, Final, Generic, TypeAlias, TypeVar, final
 
 import attrs
 
 from skycore.errors import GremlinExecutionError
 from skycore.filter import EVERYTHING, All, Filter
 from skycore.graph import element
-from skycore.graph.snapshot import Snapshot
-from skycore.graph.view import GraphView
+from skycore.graph.element import Revision
+from skycore.graph.indexed import IndexedView, Slices
+from skycore.graph.live import LiveView
+from skycore.graph.view import Gap, GraphView, History
 
 Kind: TypeAlias = str
 """What stands in a stream; plugins may add kinds."""
@@ -29,6 +31,8 @@ METRICS: Final = "M"
 SOCKETS: Final = "S"
 NEXT_HOPS: Final = "next hops"
 OBJECT: Final = "object"
+DIFFERENCE: Final = "difference"
+REVISIONS: Final = "revisions"
 EXPLANATION: Final = "explanation"
 
 ELEMENT_KINDS: Final[dict[Kind, element.Kind]] = {NODES: "node", EDGES: "edge"}
@@ -45,15 +49,27 @@ class Stream:
 
     ``items`` are, by ``kind``: the IDs of nodes (``V``) or edges (``E``); values of JSON types (``values``); one number
     (``count``) or other JSON value (``object``); paths as tuples of the IDs of their nodes (``P``); pairs of an ID and
-    a list of metrics or sockets (``M``, ``S``), or of an ID and an object (``next hops``).  A graph has none: it is the
-    execution's view.
+    a list of metrics or sockets (``M``, ``S``), or of an ID and an object (``next hops``); one result (``difference``,
+    ``revisions``).  A graph has none: it is the execution's view.
+
+    Over a span an element stands in the view once for each of its revisions, and what takes the place of its ID names
+    one of these (see skycore.gremlin.span); ``element_ids`` gives the IDs.
     """
 
     kind: Kind
     items: Collection[Any] = ()
 
 
-Work: TypeAlias = Generator[None, None, T]
+@final
+@attrs.define(eq=False)
+class Question(Generic[T]):
+    """What a computation asks the store; ``answers`` has one member when it is answered."""
+
+    ask: Callable[[History], T]
+    answers: list[T] = attrs.field(factory=list)
+
+
+Work: TypeAlias = Slices[T]
 """A computation cut into slices: it yields after each, and its end returns the result."""
 
 
@@ -71,8 +87,9 @@ class Execution:
     """One run of a plan: its graph, and what the run may still use.
 
     ``view`` is the graph that steps read: ``root``, or the last subgraph made.  ``named`` holds what ``As`` has kept.
-    ``span`` is the time that the query is about (start and end in milliseconds), None when it is the present.
-    ``offset`` is the place in the query of the step that runs.
+    ``span`` is the time that the query is about (start and end in milliseconds), None when it is the present, which is
+    ``now``.  ``offset`` is the place in the query of the step that runs.  ``gaps`` are those of the history that was
+    read.  ``question``, when set, is to be answered before the work goes on.
     """
 
     def __init__(
@@ -82,13 +99,17 @@ class Execution:
         deadline: float,
         query: str = "",
         span: tuple[int, int] | None = None,
+        now: int = 0,
     ) -> None:
         self.root = self.view = view
         # A view that says so never changes, so that others may run between slices.
         self.frozen = bool(getattr(view, "frozen", False))
         self.named: dict[str, Stream] = {}
         self.span = span
+        self.now = now
         self.offset = 0
+        self.gaps: tuple[Gap, ...] = ()
+        self.question: Question[Any] | None = None
         self._limits = limits
         self._deadline = deadline
         self._query = query
@@ -100,6 +121,12 @@ class Execution:
                 f"the query is too large: more than {self._limits.elements} elements in one step; "
                 "narrow it with Has, Dedup or Limit"
             )
+
+    def ask(self, question: Callable[[History], T]) -> Work[T]:
+        """Ask the store, in a worker thread, while others run; raises what the store raises."""
+        self.question = asked = Question(question)
+        yield
+        return asked.answers[0]
 
     def check_time(self) -> None:
         """Raise GremlinExecutionError when the time is over."""
@@ -114,7 +141,12 @@ class Execution:
 
 
 class Operation(ABC):
-    """One step of a plan; immutable, shared by all runs of the plan."""
+    """One step of a plan; immutable, shared by all runs of the plan.
+
+    ``looks_around``: it may read other elements than those in the stream, so that all must be there.
+    """
+
+    looks_around: ClassVar[bool] = True
 
     @abstractmethod
     def run(self, execution: Execution, stream: Stream) -> Work[Stream]:
@@ -122,6 +154,14 @@ class Operation(ABC):
 
     def absorb(self, following: Operation) -> Operation | None:
         """One operation that does the work of this one and the following, None when there is none."""
+        return None
+
+    def absorb_in_span(self, following: Operation) -> Operation | None:
+        """The same for queries over a span, where several revisions of one element stand in a stream."""
+        return self.absorb(following)
+
+    def at_once(self, live: LiveView, limits: Limits) -> Stream | None:
+        """What it gives of the live graph, if an index knows that already and it is little; None: ``run``."""
         return None
 
     @property
@@ -150,6 +190,8 @@ class Operation(ABC):
 @attrs.frozen
 class Narrow(Operation):
     """Keep the elements for which a filter holds, and of these the ones from ``start`` up to ``stop``."""
+
+    looks_around: ClassVar[bool] = False
 
     filter: Filter = EVERYTHING
     start: int = 0
@@ -212,8 +254,8 @@ def select(view: GraphView, kind: element.Kind, filter: Filter, ids: list[str]) 
     """Those of the elements for which the filter holds, order and repetitions kept; makes indexes where of use."""
     if filter == EVERYTHING:
         return ids
-    if isinstance(view, Snapshot):
-        yield from view.prepare(kind, filter, len(ids))
+    if isinstance(view, IndexedView):
+        yield from view.prepare(kind, filter, ids)
     if len(ids) <= 4 * CHUNK:
         return view.select(kind, filter, ids)
     kept: list[str] = []
@@ -223,16 +265,23 @@ def select(view: GraphView, kind: element.Kind, filter: Filter, ids: list[str]) 
     return kept
 
 
-def prepare_key(view: GraphView, kind: element.Kind, key: str, count: int) -> Work[None]:
+def prepare_key(view: GraphView, kind: element.Kind, key: str, ids: Collection[str]) -> Work[None]:
     """The same before the values of a key are asked for."""
-    if isinstance(view, Snapshot):
-        yield from view.prepare_key(kind, key, count)
+    if isinstance(view, IndexedView):
+        yield from view.prepare_key(kind, key, ids)
+
+
+def fetch(view: GraphView, kind: element.Kind, ids: Sequence[str]) -> Work[list[Revision]]:
+    """The revisions of those of the elements that are there."""
+    if isinstance(view, IndexedView):
+        return (yield from view.fetch(kind, ids))
+    return [one for id in ids if (one := view.get(kind, id)) is not None]
 
 
 def column(execution: Execution, kind: element.Kind, key: str, ids: Collection[str]) -> Work[list[Any]]:
     """The value of a key for each of the elements, MISSING where there is none."""
     view = execution.view
-    yield from prepare_key(view, kind, key, len(ids))
+    yield from prepare_key(view, kind, key, ids)
     found: list[Any] = []
     for part in chunks(ids, 2 * CHUNK):
         found += view.values(kind, key, part)

@@ -1,6 +1,6 @@
 """From elements to their neighbours: many at a time, in the order of where they start, repetitions kept.
 
-The live graph answers from its tables; any other view is asked element by element.
+Views with indexes answer from their tables; any other view is asked element by element.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ import attrs
 from skycore.filter import EVERYTHING, Filter
 from skycore.graph.adjacency import Direction
 from skycore.graph.element import Revision
-from skycore.graph.snapshot import Snapshot
+from skycore.graph.indexed import IndexedView
 from skycore.graph.view import GraphView
 from skycore.gremlin.operation import Work, chunks, select
+from skycore.gremlin.span import SpanView
 
 Neighbours: TypeAlias = Callable[[GraphView, Sequence[str]], list[str]]
 """The IDs that some IDs lead to."""
@@ -24,14 +25,14 @@ Neighbours: TypeAlias = Callable[[GraphView, Sequence[str]], list[str]]
 
 def leaving(view: GraphView, nodes: Sequence[str]) -> list[str]:
     """Edges to the children of nodes."""
-    if isinstance(view, Snapshot):
+    if isinstance(view, IndexedView):
         return view.leaving(nodes)
     return [edge for node in nodes for edge in view.edges_out(node)]
 
 
 def arriving(view: GraphView, nodes: Sequence[str]) -> list[str]:
     """Edges from the parents of nodes."""
-    if isinstance(view, Snapshot):
+    if isinstance(view, IndexedView):
         return view.arriving(nodes)
     return [edge for node in nodes for edge in view.edges_in(node)]
 
@@ -47,22 +48,28 @@ def touching(view: GraphView, nodes: Sequence[str]) -> list[str]:
 
 
 def parent_ends(view: GraphView, edges: Sequence[str]) -> list[str]:
-    if isinstance(view, Snapshot):
-        return [edge.parent for edge in _edges(view, edges)]  # type: ignore[misc]
+    if isinstance(view, IndexedView):
+        return view.ends(edges)[0]
+    if isinstance(view, SpanView):
+        return [end for edge in edges for end in view.ends(edge, child=False)]
     return [end for edge in _edges(view, edges) if (end := _there(view, edge.parent)) is not None]
 
 
 def child_ends(view: GraphView, edges: Sequence[str]) -> list[str]:
-    if isinstance(view, Snapshot):
-        return [edge.child for edge in _edges(view, edges)]  # type: ignore[misc]
+    if isinstance(view, IndexedView):
+        return view.ends(edges)[1]
+    if isinstance(view, SpanView):
+        return [end for edge in edges for end in view.ends(edge, child=True)]
     return [end for edge in _edges(view, edges) if (end := _there(view, edge.child)) is not None]
 
 
 def both_ends(view: GraphView, edges: Sequence[str]) -> list[str]:
     """Of each edge the parent, then the child."""
+    if isinstance(view, SpanView):
+        return [end for edge in edges for child in (False, True) for end in view.ends(edge, child=child)]
+    if isinstance(view, IndexedView):
+        return list(chain.from_iterable(zip(*view.ends(edges), strict=True)))
     found = [end for edge in _edges(view, edges) for end in (edge.parent, edge.child)]
-    if isinstance(view, Snapshot):
-        return found  # type: ignore[return-value]
     return [end for end in found if _there(view, end) is not None]  # type: ignore[misc]
 
 
@@ -86,10 +93,12 @@ class Over:
 
     def walk(self, view: GraphView, nodes: Sequence[str]) -> Work[list[str]]:
         """The nodes reached, in the order of where they are reached from, repetitions kept."""
-        if isinstance(view, Snapshot):
+        if isinstance(view, IndexedView):
             remembered = yield from view.around(self.direction, self.filter, nodes)
             if remembered is not None:
                 return list(chain.from_iterable(remembered))
+        if isinstance(view, SpanView):
+            return (yield from self._walk_span(view, nodes))
         if self.direction == "sides":
             return both_sides(view, nodes)
         edges_of, ends_of = _WAYS[self.direction]
@@ -98,6 +107,16 @@ class Over:
         for part in chunks(edges, 1024):
             found += ends_of(view, part)
             yield
+        return found
+
+    def _walk_span(self, view: SpanView, nodes: Sequence[str]) -> Work[list[str]]:
+        edges_of = touching if self.direction == "sides" else _WAYS[self.direction][0]
+        found: list[str] = []
+        for node in nodes:
+            edges = yield from select(view, "edge", self.filter, edges_of(view, [node]))
+            for part in chunks(edges):
+                found += view.around(self.direction, node, part)
+                yield
         return found
 
 
@@ -124,8 +143,6 @@ def _without(edges: Sequence[str], others: Sequence[str]) -> Sequence[str]:
 
 
 def _edges(view: GraphView, ids: Sequence[str]) -> list[Revision]:
-    if isinstance(view, Snapshot):
-        return view.revisions("edge", ids)
     return [edge for id in ids if (edge := view.get("edge", id)) is not None]
 
 

@@ -179,6 +179,8 @@ _TYPE_NAMES = {
     "values": "Value",
     "count": "Value",
     "object": "Value",
+    "difference": "Difference",
+    "revisions": "Revisions",
 }
 _DESCRIPTIONS = {
     "graph": "the graph",
@@ -190,6 +192,8 @@ _DESCRIPTIONS = {
     "values": "values",
     "count": "a number",
     "object": "an object",
+    "difference": "a difference",
+    "revisions": "revisions",
 }
 
 

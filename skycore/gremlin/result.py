@@ -14,15 +14,21 @@ import attrs
 import msgspec
 
 from skycore.graph.element import Revision
-from skycore.gremlin.operation import COUNT, GRAPH, OBJECT, PATHS, VALUES, Kind, chunks
+from skycore.graph.view import Gap
+from skycore.gremlin.operation import COUNT, DIFFERENCE, GRAPH, OBJECT, PATHS, REVISIONS, VALUES, Kind, chunks
 
 _encode = msgspec.json.Encoder().encode
 
 
+@attrs.frozen
 class Result(ABC):
-    """An answer; ``kind`` tells what it holds."""
+    """An answer; ``kind`` tells what it holds.
 
-    kind: Kind
+    ``gaps`` are the times, among those that the query was about, of which history is incomplete.
+    """
+
+    kind: Kind = attrs.field(init=False)
+    gaps: tuple[Gap, ...] = attrs.field(default=(), kw_only=True)
 
     @abstractmethod
     def json_chunks(self) -> Iterator[bytes]:
@@ -31,6 +37,25 @@ class Result(ABC):
     def json(self) -> bytes:
         """The answer's JSON as one text."""
         return b"".join(self.json_chunks())
+
+
+_SHOWN_GAPS = 32
+
+
+def gap_object(gap: Gap) -> dict[str, Any]:
+    """How a gap is shown: ``{"Origin", "Start", "End", "Lost"}``."""
+    return {"Origin": gap.origin, "Start": gap.start_ms, "End": gap.end_ms, "Lost": gap.lost}
+
+
+def gaps_header(gaps: Sequence[Gap]) -> str:
+    """Gaps as the value of an HTTP header: a list in JSON, printable ASCII, of the latest ones when there are many."""
+    text = _encode([gap_object(gap) for gap in gaps[-_SHOWN_GAPS:]]).decode()
+    # As RFC 8259, section 7 allows, so that any name of an origin passes through a header.
+    units = (text[place : place + 1].encode("utf-16-be").hex() for place in range(len(text)))
+    return "".join(
+        char if " " <= char <= "~" else "".join(f"\\u{unit[at : at + 4]}" for at in range(0, len(unit), 4))
+        for char, unit in zip(text, units, strict=True)
+    )
 
 
 @final
@@ -130,6 +155,65 @@ class ObjectResult(Result):
 
     def json_chunks(self) -> Iterator[bytes]:
         yield _encode(self.value) + b"\n"
+
+
+@final
+@attrs.frozen
+class DifferenceResult(Result):
+    """One object: ``Start`` and ``End``, and what ``Appeared``, ``Vanished`` and ``Changed``, lists of nodes and edges.
+
+    Each of ``changed`` is a revision, and the JSON of its entry.
+    """
+
+    start: int
+    end: int
+    appeared: Sequence[Revision]
+    vanished: Sequence[Revision]
+    changed: Sequence[tuple[Revision, bytes]]
+    kind: Kind = attrs.field(default=DIFFERENCE, init=False)
+
+    @property
+    def rows(self) -> int:
+        return len(self.appeared) + len(self.vanished) + len(self.changed)
+
+    def json_chunks(self) -> Iterator[bytes]:
+        yield b'{"Start":%d,"End":%d' % (self.start, self.end)
+        for name, found in (("Appeared", self.appeared), ("Vanished", self.vanished)):
+            yield from self._lists(name, [(one, one.json) for one in found])
+        yield from self._lists("Changed", self.changed)
+        yield b"}\n"
+
+    def _lists(self, name: str, found: Sequence[tuple[Revision, bytes]]) -> Iterator[bytes]:
+        yield b',"%b":{"Nodes":[' % name.encode()
+        yield from _joined(text for one, text in found if one.kind == "node")
+        yield b'],"Edges":['
+        yield from _joined(text for one, text in found if one.kind == "edge")
+        yield b"]}"
+
+
+@final
+@attrs.frozen
+class RevisionsResult(Result):
+    """A list of one object that maps IDs to lists of revisions, each already JSON; ``[]`` when there are none."""
+
+    revisions: Mapping[str, Sequence[bytes]]
+    kind: Kind = attrs.field(default=REVISIONS, init=False)
+
+    @property
+    def rows(self) -> int:
+        return sum(map(len, self.revisions.values()))
+
+    def json_chunks(self) -> Iterator[bytes]:
+        if not self.revisions:
+            yield b"[]\n"
+            return
+        start = b"[{"
+        for id, entries in self.revisions.items():
+            yield start + _encode(id) + b":["
+            yield from _joined(entries)
+            yield b"]"
+            start = b","
+        yield b"}]\n"
 
 
 def _joined(texts: Iterable[bytes]) -> Iterator[bytes]:

@@ -151,6 +151,19 @@ def decode_block(runs: bytes, series: bytes | None) -> list[Revision]:
     return found
 
 
+def states_of_block(runs: bytes, series: bytes | None) -> list[Revision]:
+    """The first revision of each run, lowest first; where a clock was set back within the block: all revisions.
+
+    Raises ValueError when the bytes are damaged.
+    """
+    with _Damage():
+        for part in _series_of(series):
+            if min(part.times, default=0) < 0:
+                return decode_block(runs, series)
+        unpacked = _unpack_runs(zlib.decompress(runs))
+        return [revision_from_json(run.json, owners=owners_of(run.owners)) for run in unpacked]
+
+
 def last_of_block(runs: bytes, series: bytes | None, at: int) -> Revision | None:
     """The highest revision of a block whose time is not later than ``at``.
 

@@ -17,10 +17,11 @@ import attrs
 from skycore.errors import StorageError
 from skycore.graph.element import Revision
 from skycore.graph.past import PastView
-from skycore.graph.view import Difference
+from skycore.graph.view import Difference, GraphView
 from skycore.storage import reading
 from skycore.storage.contract import Gap, Record, RevisionRecord, StaleInterval
 from skycore.storage.file import HistoryFile
+from skycore.storage.past import Past
 from skycore.storage.reading import FOR_EVER
 from skycore.storage.recent import RecentWindow
 from skycore.storage.rows import Rows
@@ -73,6 +74,7 @@ class EmbeddedStore:
         )
         self._remembers = settings.recent_bytes > 0
         self._recent = RecentWindow(bytes=settings.recent_bytes, seconds=settings.recent_seconds)
+        self._past = Past(self._file.reading)
         self._committing = threading.Lock()
         self._maintaining = threading.Lock()
         self._seq = 0
@@ -105,6 +107,8 @@ class EmbeddedStore:
 
     def close(self) -> None:
         self._recent.end()
+        with self._maintaining:
+            self._past.close()
         self._file.close()
 
     # Writing
@@ -138,13 +142,19 @@ class EmbeddedStore:
         if latest > limit:
             self._ahead += sum(at > limit for at in times)
         self._recent.add(revisions)
+        self._past.add(revisions)
 
     def sync(self) -> None:
         self._file.sync()
 
     def maintain(self) -> bool:
         with self._maintaining:
-            return self._upkeep.step()
+            made = self._past.work()
+            worked = self._upkeep.step()
+            horizon = self._upkeep.counts.horizon
+            if horizon is not None:
+                self._past.begin_at(horizon)
+            return worked or made
 
     # Reading
 
@@ -169,6 +179,7 @@ class EmbeddedStore:
             "RemovedMetricRevisions": counts.removed_measured,
             "RecentRevisions": recent,
             "RecentBytes": recent_bytes,
+            "PastStates": self._past.states,
             "AheadOfClock": self._ahead,
             "ClockJump": jump if abs(jump) > _JUMP_MS else 0,
         }
@@ -199,8 +210,11 @@ class EmbeddedStore:
             (revision,) = reader.execute("SELECT revision FROM highest").fetchone()
             return int(revision)
 
-    def graph_at(self, at: int, duration: int = 0) -> PastView:
+    def graph_at(self, at: int, duration: int = 0) -> GraphView:
         at, start = _within(at), _within(at - duration)
+        view = self._past.view(at, start, lambda: self.stale_at(at))
+        if view is not None:
+            return view
         recent = self._recent.last_revisions(at, start)
         with self._file.reading() as reader:
             stale = self._stale(reader, at)

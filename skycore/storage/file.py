@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, final
 
-from skycore.errors import StorageError
+from skycore.errors import StorageError, StoreInUse
 from skycore.storage.schema import PAGE_BYTES, prepare
 
 _LOCK: Final = "history.lock"
@@ -48,7 +48,7 @@ class HistoryFile:
             fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             self.close()
-            raise StorageError(
+            raise StoreInUse(
                 f"{self.path} is in use by another process; stop it, or give storage.embedded.path another folder"
             ) from error
         except OSError as error:

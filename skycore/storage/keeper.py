@@ -17,6 +17,7 @@ import trio
 
 from skycore.errors import StorageError
 from skycore.graph.graph import Graph
+from skycore.storage.absent import AbsentStore
 from skycore.storage.contract import Gap, Mark, Record, RevisionRecord, StaleInterval, Store
 
 log = structlog.get_logger(__name__)
@@ -29,6 +30,9 @@ _MAINTAIN_EACH = 5.0
 # Between two pieces of upkeep the store's thread rests this many times as long as the first one took.
 _REST = 4
 _LEAST_REST, _LONGEST_REST = 0.02, 2.0
+_SHOWN_GAPS = 32
+_GATHER = 0.02
+_FEW = 512
 _FIRST_PAUSE, _LAST_PAUSE = 0.1, 5.0
 
 
@@ -49,6 +53,7 @@ class HistoryKeeper:
         self.committed = graph.log.end
         self._gathered = graph.log.end
         self.gaps = 0
+        self.latest_gaps: deque[Gap] = deque(maxlen=_SHOWN_GAPS)
         self._cursor = graph.log.cursor(every=True)
         self._stale_cursor = graph.stale_log.cursor(every=True)
         self._extra: deque[tuple[int, Record]] = deque()
@@ -62,6 +67,9 @@ class HistoryKeeper:
 
     def put(self, *records: Record) -> None:
         """Store these too, not before any revision that the graph has made so far."""
+        if isinstance(self.store, AbsentStore):
+            # It would never be committed, and agents send what is not acknowledged again and again.
+            return
         position = self.graph.log.end
         for record in records:
             if isinstance(record, Mark) and self.error is not None:
@@ -105,12 +113,19 @@ class HistoryKeeper:
                 await self._wake.wait()
                 self._wake = trio.Event()
                 pause = _FIRST_PAUSE
+                await self._gather_some()
                 while (done := await self._commit_batch()) is not None:
                     if done:
+                        await self._gather_some()
                         pause = _FIRST_PAUSE
                     else:
                         await trio.sleep(pause)
                         pause = min(pause * 2, _LAST_PAUSE)
+
+    async def _gather_some(self) -> None:
+        """Let some come together: a commit costs the event loop the same for few revisions as for many."""
+        if self.backlog < _FEW:
+            await trio.sleep(_GATHER)
 
     async def flush(self) -> None:
         """Commit what is there; for the end of the process.  Tries once."""
@@ -150,6 +165,9 @@ class HistoryKeeper:
             self._oldest_unsaved = self.graph.clock()
             self.commits += 1
             self.revisions += sum(isinstance(record, RevisionRecord) for record in records)
+            gaps = [record for record in records if isinstance(record, Gap)]
+            self.gaps += len(gaps)
+            self.latest_gaps.extend(gaps)
             self.committed = self._gathered
             self._notify_moved()
             self._announce(record for record in records if isinstance(record, Mark))
@@ -167,7 +185,6 @@ class HistoryKeeper:
         revisions = [RevisionRecord(revision) for revision in changes]
         records: list[Record] = []
         if batch.lost:
-            self.gaps += 1
             records.append(Gap(self.graph.origin, self._oldest_unsaved, self.graph.clock(), batch.lost))
         records += [
             StaleInterval(change.origin, change.claimant, change.since, change.until)

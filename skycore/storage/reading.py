@@ -13,7 +13,7 @@ from itertools import chain
 
 import msgspec
 
-from skycore.errors import StorageError
+from skycore.errors import PeriodTooLarge
 from skycore.graph.element import Revision, revision_from_json
 from skycore.graph.past import between, difference, since_of
 from skycore.graph.view import Difference
@@ -77,7 +77,7 @@ def last_revisions(
             revision = last_of_block(runs, series, at)
             if revision is None:
                 # Its metric revisions are gone, and only they were as old, because a clock was set back.
-                revision = _highest(revisions_of(reader, id), at)
+                revision = highest(revisions_of(reader, id), at)
             if revision is not None and (revision.deleted_at is None or revision.deleted_at >= start):
                 yield revision
 
@@ -104,9 +104,9 @@ def revisions_between(reader: sqlite3.Connection, start: int, end: int, limit: i
 
 
 def check_count(count: int, limit: int | None) -> None:
-    """Raise StorageError when a period holds too much."""
+    """Raise PeriodTooLarge when a period holds too much."""
     if limit is not None and count > limit:
-        raise StorageError(f"the period holds more than {limit} revisions; ask for a shorter one")
+        raise PeriodTooLarge(f"the period holds more than {limit} revisions; ask for a shorter one")
 
 
 def sort_period(revisions: list[Revision]) -> list[Revision]:
@@ -151,5 +151,6 @@ def _rows(
             yield revision_from_json(json, owners=owners_of(owners.encode()))
 
 
-def _highest(life: list[Revision], at: int) -> Revision | None:
+def highest(life: list[Revision], at: int) -> Revision | None:
+    """The last of an element's revisions, given lowest first, that is not later than ``at``."""
     return next((revision for revision in reversed(life) if since_of(revision) <= at), None)

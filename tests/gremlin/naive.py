@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from ipaddress import IPv4Interface, IPv4Network
 from typing import Any, NamedTuple
@@ -16,6 +16,14 @@ class Element(NamedTuple):
     metadata: dict[str, Any]
     parent: str | None = None
     child: str | None = None
+    revision: int = 1
+    period: tuple[float, float] = (0, math.inf)
+    """The first and the last moment at which it was as this revision says."""
+    deleted: bool = False
+
+    @property
+    def handle(self) -> tuple[str, int]:
+        return self.id, self.revision
 
 
 class World(NamedTuple):
@@ -149,7 +157,7 @@ def passes(item: Any, name: str, argument: Any) -> bool:
     return any(answers) if name == "HasEither" else all(answers)
 
 
-def evaluate(world: World, steps: Steps) -> Any:
+def evaluate(world: World, steps: Steps, name_of: Callable[[Element], str] = lambda element: element.id) -> Any:
     """The answer: IDs for elements, lists of IDs for paths, two lists of IDs for a graph, else JSON values."""
     root, kind, current = world, "graph", list[Any]()
     named: dict[str, list[Any]] = {}
@@ -158,7 +166,8 @@ def evaluate(world: World, steps: Steps) -> Any:
             case "G":
                 world, kind = root, "graph"
             case "V" | "E":
-                current, kind = list(world.nodes if name == "V" else world.edges), name
+                every = world.nodes if name == "V" else world.edges
+                current, kind = [one for one in every if not arguments or one.id == arguments[0]], name
             case "Has" | "HasKey" | "HasNot" | "HasEither":
                 current = [item for item in current if passes(item, name, arguments[0])]
             case "Limit":
@@ -174,8 +183,8 @@ def evaluate(world: World, steps: Steps) -> Any:
             case "As":
                 named[arguments[0]] = current
             case "Select":
-                there = {element.id for element in world.nodes}
-                current = [element for key in arguments for element in named[key] if element.id in there]
+                there = {element.handle for element in world.nodes}
+                current = [element for key in arguments for element in named[key] if element.handle in there]
             case "Count":
                 return len(current)
             case "Sum":
@@ -199,19 +208,18 @@ def evaluate(world: World, steps: Steps) -> Any:
             case "SubGraph":
                 world, kind = subgraph(world, kind, current, *arguments), "graph"
             case _:
-                by_id = {element.id: element for element in world.nodes + world.edges}
-                reached = [by_id[id] for element in current for id in neighbours(element, name, world.edges)]
+                reached = [other for element in current for other in neighbours(world, element, name, world.edges)]
                 current = [element for element in reached if passes(element, "Has", arguments[0])]
                 kind = "E" if name.endswith("E") else "V"
     match kind:
         case "graph":
-            lists = [[element.id for element in elements] or None for elements in world]
+            lists = [[name_of(element) for element in elements] or None for elements in world]
             return [dict(zip(("Nodes", "Edges"), lists, strict=True))]
         case "values":
             return current or None
         case "P":
-            return [[node.id for node in path] for path in current]
-    return [element.id for element in current]
+            return [[name_of(node) for node in path] for path in current]
+    return [name_of(element) for element in current]
 
 
 def number(value: Any) -> int | float:
@@ -251,66 +259,79 @@ def unique(items: list[Any], keys: list[str]) -> list[Any]:
     return kept
 
 
-def neighbours(element: Element, name: str, edges: list[Element]) -> list[str]:
-    leaving = [edge for edge in edges if edge.parent == element.id]
-    arriving = [edge for edge in edges if edge.child == element.id]
+def meet(*elements: Element) -> bool:
+    """Whether there is a moment at which all of them were current."""
+    return max(one.period[0] for one in elements) <= min(one.period[1] for one in elements)
+
+
+def ends(world: World, id: str | None, *others: Element) -> list[Element]:
+    return [node for node in world.nodes if node.id == id and meet(node, *others)]
+
+
+def neighbours(world: World, element: Element, name: str, edges: list[Element]) -> list[Element]:
+    leaving = [edge for edge in edges if edge.parent == element.id and meet(edge, element)]
+    arriving = [edge for edge in edges if edge.child == element.id and meet(edge, element)]
     others = [edge for edge in arriving if edge not in leaving]
-    found: dict[str, list[str | None]] = {
-        "Out": [edge.child for edge in leaving],
-        "In": [edge.parent for edge in arriving],
-        "Both": [edge.child for edge in leaving] + [edge.parent for edge in others],
-        "OutE": [edge.id for edge in leaving],
-        "InE": [edge.id for edge in arriving],
-        "BothE": [edge.id for edge in leaving + others],
-        "OutV": [element.child],
-        "InV": [element.parent],
-        "BothV": [element.parent, element.child],
+    found: dict[str, list[tuple[str | None, tuple[Element, ...]]]] = {
+        "Out": [(edge.child, (edge, element)) for edge in leaving],
+        "In": [(edge.parent, (edge, element)) for edge in arriving],
+        "Both": [(edge.child, (edge, element)) for edge in leaving]
+        + [(edge.parent, (edge, element)) for edge in others],
+        "Ends": [(end, (edge, element)) for edge in leaving + others for end in (edge.parent, edge.child)],
+        "OutV": [(element.child, (element,))],
+        "InV": [(element.parent, (element,))],
+        "BothV": [(element.parent, (element,)), (element.child, (element,))],
     }
-    return [id for id in found[name] if id is not None]
+    if name in ("OutE", "InE", "BothE"):
+        return {"OutE": leaving, "InE": arriving, "BothE": leaving + others}[name]
+    return [end for id, together in found[name] for end in ends(world, id, *together)]
 
 
 def surroundings(world: World, start: list[Any], name: str, pairs: Any, depth: int | None) -> list[Any]:
     pairs = Pairs([("RelationType", ("=", "ownership"))]) if pairs is None else pairs
     edges = [edge for edge in world.edges if passes(edge, "HasEither", pairs)]
-    move = {"Descendants": "OutE", "Ascendants": "InE", "Neighbors": "BothE"}[name]
-    ends = {"Descendants": "OutV", "Ascendants": "InV", "Neighbors": "BothV"}[name]
-    by_id = {element.id: element for element in world.nodes + edges}
-    found = unique(start, [])
+    move = {"Descendants": "Out", "Ascendants": "In", "Neighbors": "Ends"}[name]
+    found = different(start)
     level = found
     depth = 1 if depth is None else depth
     rounds = len(world.nodes) if depth == 0 and name != "Neighbors" else depth
     for _ in range(rounds):
-        crossed = [by_id[id] for node in level for id in neighbours(node, move, edges)]
-        level = [by_id[id] for edge in crossed for id in neighbours(edge, ends, edges)]
-        level = [node for node in unique(level, []) if node not in found]
+        level = different([end for node in level for end in neighbours(world, node, move, edges)])
+        level = [node for node in level if node not in found]
         found = found + level
     return found
+
+
+def different(elements: list[Any]) -> list[Any]:
+    return list({element.handle: element for element in elements}.values())
 
 
 def shortest(world: World, source: Element, targets: Any, pairs: Any) -> list[Element]:
     """The shortest path, the first in the alphabet of several, found by trying all."""
     edges = [edge for edge in world.edges if passes(edge, "Has", pairs)]
-    by_id = {element.id: element for element in world.nodes}
+    by_handle = {element.handle: element for element in world.nodes}
 
-    def ways(path: list[str]) -> Iterator[list[str]]:
-        if passes(by_id[path[-1]], "Has", targets):
+    def ways(path: list[tuple[str, int]]) -> Iterator[list[tuple[str, int]]]:
+        last = by_handle[path[-1]]
+        if passes(last, "Has", targets):
             yield path
-        for next_id in set(neighbours(by_id[path[-1]], "Both", edges)).difference(path):
-            yield from ways([*path, next_id])
+        for handle in {node.handle for node in neighbours(world, last, "Both", edges)}.difference(path):
+            yield from ways([*path, handle])
 
-    best = min(ways([source.id]), key=lambda path: (len(path), path), default=[])
-    return [by_id[id] for id in best]
+    best = min(ways([source.handle]), key=lambda path: (len(path), path), default=[])
+    return [by_handle[handle] for handle in best]
 
 
 def subgraph(world: World, kind: str, items: list[Any], pairs: Any) -> World:
     if kind == "E":
-        edges = [edge for edge in world.edges if edge in items]
-        ends = {id for edge in edges for id in (edge.parent, edge.child)}
-        return World([node for node in world.nodes if node.id in ends], edges)
-    chosen = [node for path in items for node in path] if kind == "P" else items
-    ids = {node.id for node in chosen}
-    edges = [edge for edge in world.edges if edge.parent in ids and edge.child in ids and passes(edge, "Has", pairs)]
-    return World([node for node in world.nodes if node.id in ids], edges)
+        chosen = [edge for edge in world.edges if edge in items]
+        there = {end.handle for edge in chosen for id in (edge.parent, edge.child) for end in ends(world, id, edge)}
+    else:
+        there = {node.handle for node in ([node for path in items for node in path] if kind == "P" else items)}
+        chosen = [edge for edge in world.edges if passes(edge, "Has", pairs)]
+    nodes = [node for node in world.nodes if node.handle in there]
+    inside = World(nodes, [])
+    return World(nodes, [edge for edge in chosen if ends(inside, edge.parent, edge) and ends(inside, edge.child, edge)])
 
 
 def keys_of(elements: list[Any]) -> list[str]:
@@ -319,6 +340,8 @@ def keys_of(elements: list[Any]) -> list[str]:
     fields = ["@ID", "@Host", "@Origin", "@CreatedAt", "@UpdatedAt", "@Revision", "@Stale"]
     if elements[0].parent is not None:
         fields += ["Parent", "Child"]
+    if any(element.deleted for element in elements):
+        fields.insert(5 if elements[0].deleted else len(fields), "@DeletedAt")
 
     def walk(value: Any, path: list[str]) -> Iterator[str]:
         if isinstance(value, list):
@@ -353,7 +376,7 @@ def whole(value: Any) -> Any:
     return value
 
 
-def answer_of(text: bytes) -> Any:
+def answer_of(text: bytes, name_of: Callable[[dict[str, Any]], str] = lambda element: str(element["ID"])) -> Any:
     """An answer as ``evaluate`` writes it."""
 
     def short(value: Any) -> Any:
@@ -361,7 +384,7 @@ def answer_of(text: bytes) -> Any:
             return [short(one) for one in value]
         if isinstance(value, dict):
             if "Metadata" in value and "Revision" in value:
-                return value["ID"]
+                return name_of(value)
             return {key: short(one) for key, one in value.items()}
         return value
 

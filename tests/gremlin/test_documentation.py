@@ -2,17 +2,18 @@ import json
 import re
 import types
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from skycore.errors import GremlinError
-from skycore.graph.element import build_revision
+from skycore.graph.element import Revision, build_revision
 from skycore.gremlin import Planner, QueryContext, core_registry, run
 from skycore.gremlin.documentation import with_steps
 from skycore.gremlin.syntax import PREDICATES
 from skycore.plugin.hooks import gremlin_registry
-from skycore.testing.views import ListView
+from skycore.testing.views import ListHistory, ListView
 
 PAGE = Path(__file__).parents[2] / "docs" / "gremlin.md"
 
@@ -53,23 +54,52 @@ def test_the_first_queries_of_the_page_are_right_and_its_error_is_ours() -> None
 EXAMPLES = re.findall(r"^\| [^|]+\? \| `(G.*?)` \| `(.*?)` \|$", PAGE.read_text(), re.MULTILINE)
 
 
-@pytest.mark.parametrize(("query", "answer"), EXAMPLES)
-async def test_the_examples_of_the_page(query: str, answer: str) -> None:
-    graph = json.loads((PAGE.parent / "examples" / "graph.json").read_text())
-    revisions = [
+LONG_EXAMPLES = re.findall(
+    r"^```gremlin\n(.*?)\n```\n\n```json\n(.*?)\n```$", PAGE.read_text(), re.MULTILINE | re.DOTALL
+)
+TEN_MINUTES = 600_000
+
+
+def revisions_of(elements: list[dict[str, Any]]) -> list[Revision]:
+    return [
         build_revision(
-            id=one["ID"], metadata=msgspec.json.encode(one["Metadata"]), revision=1, host=one["Host"],
-            origin=one["Origin"], created_at=one["CreatedAt"], updated_at=one["UpdatedAt"],
+            id=one["ID"], metadata=msgspec.json.encode(one["Metadata"]), revision=one["Revision"], host=one["Host"],
+            origin=one["Origin"], created_at=one["CreatedAt"], updated_at=one["UpdatedAt"], deleted_at=one["DeletedAt"],
             parent=one.get("Parent"), child=one.get("Child"), born=born,
         )
-        for born, one in enumerate(graph["Nodes"] + graph["Edges"])
+        for born, one in enumerate(elements)
     ]  # fmt: skip
-    result = await run(query, QueryContext(ListView(revisions), now=lambda: 0))
-    assert result.json().decode() == answer + "\n"
+
+
+async def ask(query: str) -> str:
+    """The answer over the graph of the page and its history, ten minutes after the graph was made."""
+    graph = json.loads((PAGE.parent / "examples" / "graph.json").read_text())
+    later = json.loads((PAGE.parent / "examples" / "history.json").read_text())
+    first = revisions_of(graph["Nodes"] + graph["Edges"])
+    now = first[0].created_at + TEN_MINUTES
+    context = QueryContext(
+        ListView(first),
+        now=lambda: now,
+        history=ListHistory([*first, *revisions_of(later)]),
+    )
+    return (await run(query, context)).json().decode()
+
+
+@pytest.mark.parametrize(("query", "answer"), EXAMPLES)
+async def test_the_examples_of_the_page(query: str, answer: str) -> None:
+    assert await ask(query) == answer + "\n"
+
+
+@pytest.mark.parametrize(("query", "answer"), LONG_EXAMPLES)
+async def test_the_long_examples_of_the_page(query: str, answer: str) -> None:
+    assert json.loads(await ask(query)) == json.loads(answer)
 
 
 def test_there_are_examples() -> None:
-    assert len(EXAMPLES) > 15
+    assert len(EXAMPLES) > 25
+    assert len(LONG_EXAMPLES) > 1
+    shown = str(EXAMPLES + LONG_EXAMPLES)
+    assert [name for name in ("At", "Diff", "Revisions", "Metrics") if f".{name}(" not in shown] == []
 
 
 def test_the_step_of_the_page_works() -> None:

@@ -6,7 +6,7 @@ import trio
 
 from skycore.errors import GremlinError, GremlinExecutionError, GremlinSyntaxError, HistoryUnavailable, StorageError
 from skycore.graph.element import Revision, build_revision
-from skycore.graph.view import GraphView
+from skycore.graph.view import Gap
 from skycore.gremlin import (
     ElementsResult,
     Limits,
@@ -62,8 +62,12 @@ async def revisions(query: str, context: QueryContext = PAST) -> list[tuple[str,
         ("G.At(2).V()", [("a", 1), ("b", 1)]),
         ("G.Context('-7s').V()", [("a", 2), ("b", 1)]),
         ("G.At(NOW).V()", [("a", 2)]),
-        ("G.At(NOW, 6).V()", [("a", 2), ("b", 2)]),
-        ("G.At('-1s', FOREVER).V()", [("a", 2), ("b", 2)]),
+        ("G.At(NOW, 5).V()", [("a", 2)]),
+        ("G.At(NOW, 6).V()", [("b", 1), ("a", 2), ("b", 2)]),
+        ("G.At('-1s', FOREVER).V()", [("a", 1), ("b", 1), ("a", 2), ("b", 2)]),
+        ("G.At('-1s', FOREVER).V().Dedup()", [("a", 1), ("b", 1)]),
+        ("G.At('-1s', FOREVER).V('a')", [("a", 1), ("a", 2)]),
+        ("G.At('-1s', FOREVER).V('a').Has('Name', '2')", [("a", 2)]),
         ("G.At('Thu, 01 Jan 1970 00:00:02 GMT').V().Has('Name', '1')", [("a", 1), ("b", 1)]),
     ],
 )
@@ -82,42 +86,52 @@ async def test_a_relative_moment_follows_the_clock_though_the_plan_is_kept() -> 
     assert await revisions("G.At('-2s').V()", context) == [("a", 1), ("b", 1)]
 
 
-class Absent:
-    def graph_at(self, at: int, duration: int = 0) -> GraphView:
-        raise HistoryUnavailable("no store is configured")
+class Failing(ListHistory):
+    """A store that cannot be asked."""
+
+    def __init__(self, error: StorageError) -> None:
+        super().__init__([])
+        self._error = error
+
+    def gaps(self, start: int, end: int) -> list[Gap]:
+        raise self._error
 
 
-@pytest.mark.parametrize("history", [None, Absent()])
-async def test_without_history(history: Absent | None) -> None:
+@pytest.mark.parametrize(
+    ("history", "reason"),
+    [(None, ""), (Failing(HistoryUnavailable("no store is configured")), ": no store is configured")],
+)
+@pytest.mark.parametrize(
+    "query", ["G.At('-1s').V()", "G.At('-1s', '1h').V()", "G.Diff('-1h', NOW)", "G.V().Revisions()"]
+)
+async def test_without_history(history: ListHistory | None, reason: str, query: str) -> None:
     with pytest.raises(GremlinExecutionError) as caught:
-        await run("G.At('-1s').V()", QueryContext(ListView([]), now=lambda: 0, history=history))
-    assert str(caught.value) == "Backend does not support history"
-
-
-class Broken:
-    def graph_at(self, at: int, duration: int = 0) -> GraphView:
-        raise StorageError("the disk is gone")
+        await run(query, QueryContext(ListView([node("a")]), now=lambda: 5_000_000, history=history))
+    assert caught.value.message == f"Backend does not support history{reason}"
+    assert caught.value.offset == (query.find(".R") + 1 if "Rev" in query else 2)
 
 
 async def test_a_broken_store_is_no_fault_of_the_query() -> None:
+    history = Failing(StorageError("the disk is gone"))
     with pytest.raises(StorageError, match="the disk is gone"):
-        await run("G.At('-1s').V()", QueryContext(ListView([]), now=lambda: 0, history=Broken()))
+        await run("G.At('-1s').V()", QueryContext(ListView([]), now=lambda: 0, history=history))
 
 
-class Slow:
+class Slow(ListHistory):
     """A store that answers when it is told to."""
 
     def __init__(self) -> None:
+        super().__init__([])
         self.asked = trio.Event()
         self.answer = threading.Event()
         self.thread: int | None = None
         self._token = trio.lowlevel.current_trio_token()
 
-    def graph_at(self, at: int, duration: int = 0) -> GraphView:
+    def gaps(self, start: int, end: int) -> list[Gap]:
         self.thread = threading.get_ident()
         self._token.run_sync_soon(self.asked.set)
         assert self.answer.wait(30)
-        return ListView([])
+        return []
 
 
 async def test_the_store_is_asked_in_a_worker_thread_and_the_query_can_be_cancelled() -> None:
@@ -247,6 +261,20 @@ def test_operations_are_fused() -> None:
     assert len(operations("G.V().Limit(1).Count()")) == 2
     assert len(operations("G.V().Sort('a').Limit(9).Range(1, 2)")) == 2
     assert operations("G.At(1)") == ()
+
+
+def test_order_is_given_up_only_where_nothing_depends_on_it() -> None:
+    def ordered(query: str) -> bool:
+        source = operations(query)[0]
+        return not isinstance(source, Source) or source.ordered
+
+    assert not ordered("G.V().Has('a', 1).Out().Count()")
+    assert not ordered("G.V().Has('a', 1).Out().Dedup().Has('b').Count()")
+    # Which one of those with the same value is kept depends on it.
+    assert ordered("G.V().Has('a', 1).Dedup('b').Has('c').Count()")
+    assert ordered("G.V().Has('a', 1).Limit(2).Count()")
+    # And over a span, which one of an element's revisions is.
+    assert ordered("G.At(1, 1).V().Has('a', 1).Out().Dedup().Has('c').Count()")
 
 
 async def test_a_step_of_a_plugin() -> None:

@@ -3,6 +3,7 @@
 from skycore.gremlin.registry import StepDefinition, StepRegistry
 from skycore.gremlin.steps import (
     context,
+    difference,
     explain,
     filters,
     metrics,
@@ -30,6 +31,7 @@ CORE_STEPS: tuple[StepDefinition, ...] = (
     *metrics.STEPS,
     *sockets.STEPS,
     *routes.STEPS,
+    *difference.STEPS,
     *explain.STEPS,
 )
 

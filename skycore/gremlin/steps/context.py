@@ -36,12 +36,17 @@ def at(call: Call, kind: Kind) -> Operation:
     if len(arguments) > 2:
         raise call.error("At most two parameters must be provided to 'Context'", arguments[2])
     first = arguments[0]
-    moment = Moment(0, relative=True) if _is_word(first, "NOW") else _read(call, first, moment_of)
+    moment = read_moment(call, first)
     if len(arguments) == 2:
         second = arguments[1]
         duration = None if _is_word(second, "FOREVER") else _read(call, second, span_of)
         moment = attrs.evolve(moment, duration=duration)
     return InThePast(moment)
+
+
+def read_moment(call: Call, parameter: Parameter) -> Moment:
+    """The moment that a parameter names.  Raises GremlinSyntaxError."""
+    return Moment(0, relative=True) if _is_word(parameter, "NOW") else _read(call, parameter, moment_of)
 
 
 def _is_word(parameter: Parameter, name: str) -> bool:
@@ -51,7 +56,8 @@ def _is_word(parameter: Parameter, name: str) -> bool:
 def _read(call: Call, parameter: Parameter, reader: Callable[[int | str], T]) -> T:
     value = parameter.value if isinstance(parameter, Literal) else None
     if isinstance(value, bool) or not isinstance(value, int | str):
-        raise call.error("Key 'Context' must be either an integer or a string", parameter)
+        name = "Context" if call.name in ("At", "Context") else call.name
+        raise call.error(f"Key '{name}' must be either an integer or a string", parameter)
     try:
         return reader(value)
     except ValueError as error:

@@ -5,8 +5,8 @@ A metric is an object of counters and of ``Start`` and ``Last``, the time in mil
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, Protocol, TypeAlias, final, runtime_checkable
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final, TypeAlias, final
 
 import attrs
 
@@ -23,9 +23,9 @@ from skycore.gremlin.operation import (
     Stream,
     Work,
     chunks,
-    column,
 )
 from skycore.gremlin.registry import Call, step
+from skycore.gremlin.span import SpanView, node_values
 from skycore.gremlin.syntax import Literal
 
 Metric: TypeAlias = Mapping[str, Any]
@@ -42,46 +42,32 @@ _FIELDS: Final = {
 }
 
 
-@runtime_checkable
-class MetricSeries(Protocol):
-    """A view of the past that knows how metrics went, not only the last one of each element."""
-
-    def series(self, id: str, key: str) -> Sequence[Metric]:
-        """The metrics that a node had under a key during the time of the view, oldest first."""
-        ...
-
-
 @final
 @attrs.frozen
 class TakeMetrics(Operation):
-    """The metrics of each node: the present one, or in the past all of the time asked about."""
+    """The metric of each node; over a span those of all its revisions in the stream that lie in the span, by time."""
+
+    looks_around: ClassVar[bool] = False
 
     key: str
 
     def run(self, execution: Execution, stream: Stream) -> Work[Stream]:
-        nodes = list(dict.fromkeys(stream.items))
-        span, view = execution.span, execution.root
         pairs: list[tuple[str, list[Metric]]] = []
-        if span is not None and span[0] < span[1] and isinstance(view, MetricSeries):
-            held = 0
-            for id in nodes:
-                found = [one for one in view.series(id, self.key) if _touches(one, span)]
-                held += len(found)
-                execution.hold(held)
+        for part in chunks((yield from node_values(execution, self.key, stream.items))):
+            for id, values in part:
+                found: list[Metric] = [value for value in values if isinstance(value, dict) and value]
+                if isinstance(execution.view, SpanView) and execution.span is not None:
+                    found = _of_span(found, execution.span)
                 if found:
                     pairs.append((id, found))
-                yield
-            return Stream(METRICS, pairs)
-        values = yield from column(execution, "node", self.key, nodes)
-        for id, value in zip(nodes, values, strict=True):
-            if isinstance(value, dict) and value:
-                pairs.append((id, [value]))
+            yield
         return Stream(METRICS, pairs)
 
 
-def _touches(metric: Metric, span: tuple[int, int]) -> bool:
-    start, last = _times(metric)
-    return start <= span[1] and last >= span[0]
+def _of_span(metrics: list[Metric], span: tuple[int, int]) -> list[Metric]:
+    """Those that touch a span, by time; many revisions may show the same update of the counters."""
+    different = {_times(metric): metric for metric in metrics}
+    return [metric for (start, last), metric in sorted(different.items()) if start <= span[1] and last >= span[0]]
 
 
 @step("Metrics", parameters="([key])", gives={NODES: METRICS})
@@ -102,6 +88,8 @@ def metrics(call: Call, kind: Kind) -> Operation:
 class SumMetrics(Operation):
     """All metrics as one, or the sum of one of their counters."""
 
+    looks_around: ClassVar[bool] = False
+
     key: str | None
 
     def run(self, execution: Execution, stream: Stream) -> Work[Stream]:
@@ -121,6 +109,8 @@ class SumMetrics(Operation):
 class KeysOfMetrics(Operation):
     """The names that the metrics have, sorted."""
 
+    looks_around: ClassVar[bool] = False
+
     def run(self, execution: Execution, stream: Stream) -> Work[Stream]:
         found: set[str] = set()
         for part in chunks(stream.items):
@@ -135,6 +125,8 @@ class KeysOfMetrics(Operation):
 @attrs.frozen
 class Aggregate(Operation):
     """All metrics together, in slices of ``milliseconds``; one that lies over several is shared out by time."""
+
+    looks_around: ClassVar[bool] = False
 
     milliseconds: int
 

@@ -79,10 +79,16 @@ class Move(Operation):
             kept = yield from select(view, kind, narrow.filter, list(seen))
         return Stream(self.gives, kept[narrow.start : narrow.stop] if narrow.windowed else kept)
 
+    def absorb_in_span(self, following: Operation) -> Operation | None:
+        # Two moves over an edge are less strict about time than one, and Dedup is about elements, not revisions.
+        if not isinstance(following, Narrow):
+            return None
+        narrow = self.narrow.then(following)
+        return None if narrow is None else attrs.evolve(self, narrow=narrow)
+
     def absorb(self, following: Operation) -> Operation | None:
         if isinstance(following, Narrow):
-            narrow = self.narrow.then(following)
-            return None if narrow is None else attrs.evolve(self, narrow=narrow)
+            return self.absorb_in_span(following)
         if isinstance(following, KeepFirst) and not following.keys and not self.narrow.windowed:
             return attrs.evolve(self, distinct=True, narrow=Narrow(self.narrow.filter, following.start, following.stop))
         if isinstance(following, Move) and not self.narrow.windowed and not self.distinct:

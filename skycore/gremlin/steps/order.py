@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from bisect import bisect_right
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from typing import Any, Final, final
+from typing import Any, ClassVar, Final, final
 
 import attrs
 import msgspec
@@ -29,6 +29,7 @@ from skycore.gremlin.operation import (
     prepare_key,
 )
 from skycore.gremlin.registry import Call, step
+from skycore.gremlin.span import by_element, element_ids
 from skycore.gremlin.syntax import Literal, Parameter, Word, write_parameter
 
 _ELEMENTS = {NODES: NODES, EDGES: EDGES}
@@ -48,6 +49,8 @@ def window_after(start: int, stop: int | None, following: Operation) -> tuple[in
 class KeepFirst(Operation):
     """Keep the first of the items that are the same, and of these the ones from ``start`` up to ``stop``."""
 
+    looks_around: ClassVar[bool] = False
+
     keys: tuple[str, ...]
     start: int = 0
     stop: int | None = None
@@ -56,7 +59,7 @@ class KeepFirst(Operation):
         seen: set[Hashable] = set()
         kept: list[Any] = []
         for key in self.keys:
-            yield from prepare_key(execution.view, ELEMENT_KINDS[stream.kind], key, len(stream.items))
+            yield from prepare_key(execution.view, ELEMENT_KINDS[stream.kind], key, stream.items)
         for part in chunks(stream.items):
             if self.stop is not None and len(kept) >= self.stop:
                 break
@@ -73,7 +76,7 @@ class KeepFirst(Operation):
         if kind == VALUES:
             return [("value", freeze(value)) for value in part]
         if not self.keys:
-            return part
+            return element_ids(execution.view, part)
         columns = [execution.view.values(ELEMENT_KINDS[kind], key, part) for key in self.keys]
         rows: Iterable[tuple[Any, ...]] = zip(*columns, strict=True)
         return [None if all(value is MISSING for value in row) else tuple(map(freeze, row)) for row in rows]
@@ -90,7 +93,8 @@ class KeepFirst(Operation):
         return None if self.keys or self.start or self.stop is not None else self
 
     def in_any_order(self) -> Operation | None:
-        return None if self.start or self.stop is not None else self
+        # Of those with the same values it depends on the order which one is kept.
+        return None if self.keys or self.start or self.stop is not None else self
 
 
 @final
@@ -104,7 +108,8 @@ class NodesOfPaths(Operation):
             for path in part:
                 nodes.update(dict.fromkeys(path))
             yield
-        return Stream(NODES, list(nodes))
+        found = yield from by_element(execution.view, nodes)
+        return Stream(NODES, [items[0] for items in found.values()])
 
 
 @step("Dedup", parameters="([key, …])", gives={**_ELEMENTS, VALUES: VALUES, PATHS: NODES}, named_refusal=True)
@@ -126,6 +131,8 @@ _SAMPLES: Final = 16
 @attrs.frozen
 class SortBy(Operation):
     """Sort elements by a key; what is equal stays in the order in which it came, what lacks the key comes last."""
+
+    looks_around: ClassVar[bool] = False
 
     key: str
     descending: bool

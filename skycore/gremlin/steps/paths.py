@@ -9,7 +9,7 @@ import attrs
 
 from skycore.errors import GremlinExecutionError
 from skycore.filter import EVERYTHING, Filter
-from skycore.graph.snapshot import Snapshot
+from skycore.graph.indexed import IndexedView
 from skycore.gremlin.operation import NODES, PATHS, Execution, Kind, Narrow, Operation, Stream, Work, chunks
 from skycore.gremlin.paths import PathFinder
 from skycore.gremlin.predicates import all_of, pair_filters
@@ -28,7 +28,7 @@ class FindPaths(Operation):
     def run(self, execution: Execution, stream: Stream) -> Work[Stream]:
         view = execution.view
         targets: Collection[str]
-        if isinstance(view, Snapshot):
+        if isinstance(view, IndexedView):
             targets = frozenset((yield from view.search("node", self.targets, ordered=False)))
         else:
             ids = view.ids("node")

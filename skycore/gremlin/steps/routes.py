@@ -17,6 +17,7 @@ import attrs
 from skycore.filter import number_of
 from skycore.gremlin.operation import NEXT_HOPS, NODES, Execution, Kind, Operation, Stream, Work, column
 from skycore.gremlin.registry import Call, step
+from skycore.gremlin.span import by_element
 
 Address: TypeAlias = IPv4Address | IPv6Address
 
@@ -28,16 +29,19 @@ _UNUSABLE: Final = frozenset({"NUD_INCOMPLETE", "NUD_FAILED"})
 @final
 @attrs.frozen
 class FindNextHop(Operation):
+    """The next hop of each node; over a span that of its last revision in the stream."""
+
     address: Address
 
     def run(self, execution: Execution, stream: Stream) -> Work[Stream]:
-        nodes = list(dict.fromkeys(stream.items))
-        tables = yield from column(execution, "node", "RoutingTables", nodes)
-        routed = [(id, found) for id, found in zip(nodes, tables, strict=True) if isinstance(found, list) and found]
-        neighbours = yield from column(execution, "node", "Neighbors", [id for id, _ in routed])
+        found = yield from by_element(execution.view, stream.items)
+        nodes = {id: max(items) for id, items in found.items()}
+        tables = yield from column(execution, "node", "RoutingTables", nodes.values())
+        routed = [(id, value) for id, value in zip(nodes, tables, strict=True) if isinstance(value, list) and value]
+        neighbours = yield from column(execution, "node", "Neighbors", [nodes[id] for id, _ in routed])
         hops: list[tuple[str, dict[str, Any]]] = []
-        for (id, found), known in zip(routed, neighbours, strict=True):
-            hop = next_hop(self.address, found, known if isinstance(known, list) else ())
+        for (id, value), known in zip(routed, neighbours, strict=True):
+            hop = next_hop(self.address, value, known if isinstance(known, list) else ())
             if hop is not None:
                 hops.append((id, hop))
             yield

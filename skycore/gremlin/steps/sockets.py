@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias, final
+from typing import Any, ClassVar, TypeAlias, final
 
 import attrs
 
 from skycore.filter import MISSING, Filter, compile_filter, lookup, metadata_path
-from skycore.gremlin.operation import NODES, SOCKETS, VALUES, Execution, Kind, Operation, Stream, Work, chunks, column
+from skycore.graph.fields import freeze
+from skycore.gremlin.operation import NODES, SOCKETS, VALUES, Execution, Kind, Operation, Stream, Work, chunks
 from skycore.gremlin.registry import Call, step
+from skycore.gremlin.span import node_values
 
 Socket: TypeAlias = dict[str, Any]
 
@@ -17,14 +19,21 @@ Socket: TypeAlias = dict[str, Any]
 @final
 @attrs.frozen
 class TakeSockets(Operation):
+    """The sockets of each node; over a span the different ones that its revisions have."""
+
+    looks_around: ClassVar[bool] = False
+
     def run(self, execution: Execution, stream: Stream) -> Work[Stream]:
-        nodes = list(dict.fromkeys(stream.items))
-        found = yield from column(execution, "node", "Sockets", nodes)
         pairs: list[tuple[str, list[Socket]]] = []
-        for id, value in zip(nodes, found, strict=True):
-            sockets = [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
-            if sockets:
-                pairs.append((id, sockets))
+        for part in chunks((yield from node_values(execution, "Sockets", stream.items))):
+            for id, values in part:
+                found = [value for value in values if isinstance(value, list)]
+                sockets = [one for value in found for one in value if isinstance(one, dict)]
+                if len(found) > 1:
+                    sockets = list({freeze(one): one for one in sockets}.values())
+                if sockets:
+                    pairs.append((id, sockets))
+            yield
         return Stream(SOCKETS, pairs)
 
 
@@ -39,6 +48,8 @@ def sockets(call: Call, kind: Kind) -> Operation:
 @attrs.frozen
 class NarrowSockets(Operation):
     """Keep the sockets for which a filter holds, and the nodes that still have some."""
+
+    looks_around: ClassVar[bool] = False
 
     filter: Filter
 
@@ -58,6 +69,8 @@ class NarrowSockets(Operation):
 @attrs.frozen
 class ValuesOfSockets(Operation):
     """A field of each socket; all of them must have it."""
+
+    looks_around: ClassVar[bool] = False
 
     key: str
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from itertools import islice
-from typing import final
+from typing import ClassVar, Final, final
 
 import attrs
 
-from skycore.filter import EVERYTHING
-from skycore.graph.snapshot import Snapshot
+from skycore.filter import EVERYTHING, All, Not
+from skycore.filter import Any as AnyOf
+from skycore.graph.indexed import IndexedView
+from skycore.graph.live import LiveView
 from skycore.gremlin.operation import (
     COUNT,
     EDGES,
@@ -22,6 +24,7 @@ from skycore.gremlin.operation import (
     VALUES,
     Execution,
     Kind,
+    Limits,
     Narrow,
     Operation,
     Stream,
@@ -29,12 +32,17 @@ from skycore.gremlin.operation import (
     chunks,
 )
 from skycore.gremlin.registry import Call, step
+from skycore.gremlin.span import SpanView
+
+_FEW: Final = 64
 
 
 @final
 @attrs.frozen
 class Source(Operation):
     """All elements of a kind, or the one with ``id``, narrowed; in order of appearance if ``ordered``."""
+
+    looks_around: ClassVar[bool] = False
 
     kind: Kind
     id: str | None
@@ -51,12 +59,16 @@ class Source(Operation):
         """The IDs; to be used before the next pause."""
         kind, view, narrow = ELEMENT_KINDS[self.kind], execution.view, self.narrow
         if self.id is not None:
-            if view.get(kind, self.id) is None:
+            if isinstance(view, SpanView):
+                named = list(view.named(kind, self.id))
+            else:
+                named = [self.id] if view.get(kind, self.id) is not None else []
+            if not named:
                 raise execution.error(f"{kind.capitalize()} '{self.id}' does not exist", self.offset)
-            return (yield from narrow.apply(execution, kind, ([self.id],)))
+            return (yield from narrow.apply(execution, kind, (named,)))
         if narrow.filter == EVERYTHING:
             ids: Collection[str] = view.ids(kind)
-        elif isinstance(view, Snapshot) and not (narrow.windowed and narrow.stop == narrow.start):
+        elif isinstance(view, IndexedView) and not (narrow.windowed and narrow.stop == narrow.start):
             ids = yield from view.search(kind, narrow.filter, ordered=self.ordered)
         elif execution.frozen:
             return (yield from narrow.apply(execution, kind, chunks(view.ids(kind))))
@@ -66,6 +78,20 @@ class Source(Operation):
             ids = list(islice(ids, narrow.start, narrow.stop))
         execution.hold(len(ids))
         return ids
+
+    def at_once(self, live: LiveView, limits: Limits) -> Stream | None:
+        found = self.glance(live)
+        if found is None or len(found) > min(_FEW, limits.elements):
+            return None
+        kind = ELEMENT_KINDS[self.kind]
+        return Stream(self.kind, list(found) if len(found) < 2 else live.in_order(kind, found))
+
+    def glance(self, live: LiveView) -> Collection[str] | None:
+        """What an index knows already."""
+        leaf, narrow = self.narrow.filter, self.narrow
+        if self.id is not None or narrow.windowed or isinstance(leaf, All | AnyOf | Not):
+            return None
+        return live.glance(ELEMENT_KINDS[self.kind], leaf)
 
     def absorb(self, following: Operation) -> Operation | None:
         if isinstance(following, CountItems) and not self.narrow.windowed:
@@ -85,20 +111,28 @@ class Source(Operation):
 class CountSource(Operation):
     """How many elements there are."""
 
+    looks_around: ClassVar[bool] = False
+
     source: Source
 
     def run(self, execution: Execution, stream: Stream) -> Work[Stream]:
         source, view = self.source, execution.view
-        if source.id is None and source.narrow.filter == EVERYTHING and isinstance(view, Snapshot):
+        if source.id is None and source.narrow.filter == EVERYTHING and isinstance(view, IndexedView):
             return Stream(COUNT, (view.count(ELEMENT_KINDS[source.kind]),))
         found = yield from source.search(execution)
         return Stream(COUNT, (len(found),))
+
+    def at_once(self, live: LiveView, limits: Limits) -> Stream | None:
+        found = self.source.glance(live)
+        return None if found is None or len(found) > limits.elements else Stream(COUNT, (len(found),))
 
 
 @final
 @attrs.frozen
 class CountItems(Operation):
     """The number of items of any kind."""
+
+    looks_around: ClassVar[bool] = False
 
     def run(self, execution: Execution, stream: Stream) -> Work[Stream]:
         return Stream(COUNT, (len(stream.items),))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Set
+from functools import partial
 from typing import final
 
 import attrs
@@ -10,6 +11,8 @@ import attrs
 from skycore.filter import EVERYTHING, Filter
 from skycore.graph import element
 from skycore.graph.element import Revision
+from skycore.graph.indexed import IndexedView
+from skycore.graph.past import FixedGraph
 from skycore.gremlin import reach
 from skycore.gremlin.operation import (
     EDGES,
@@ -22,10 +25,12 @@ from skycore.gremlin.operation import (
     Stream,
     Work,
     chunks,
+    fetch,
     select,
 )
 from skycore.gremlin.predicates import all_of, pair_filters
 from skycore.gremlin.registry import Call, step
+from skycore.gremlin.span import SpanView
 from skycore.gremlin.subgraph import SubGraphView
 
 
@@ -53,18 +58,28 @@ class CutOut(Operation):
                 leaving = reach.leaving(view, part)
                 yield
                 kept = yield from select(view, "edge", self.filter, leaving)
+                if isinstance(view, SpanView):
+                    edges += kept
+                    execution.hold(len(nodes) + len(edges))
+                    continue
                 for some in chunks(kept, 1024):
-                    edges += [
-                        edge.id
-                        for edge in (view.get("edge", id) for id in some)
-                        if edge is not None and edge.child in nodes
-                    ]
+                    ends = reach.child_ends(view, some)
+                    edges += [id for id, child in zip(some, ends, strict=True) if child in nodes]
                     execution.hold(len(nodes) + len(edges))
                     yield
-        found = (yield from _revisions(execution, "node", nodes)), (yield from _revisions(execution, "edge", edges))
-        there = {one.id for one in found[0]}
-        whole = [edge for edge in found[1] if edge.parent in there and edge.child in there]
-        execution.view = SubGraphView(found[0], whole, _stale_test(execution))
+        if isinstance(view, SpanView):
+            # A view of a span never changes: any thread may read it.
+            make = partial(view.part, nodes.keys(), dict.fromkeys(edges).keys())
+            execution.view = yield from execution.ask(lambda _history: make())
+            return Stream(GRAPH)
+        graph = FixedGraph()
+        for those in chunks((yield from _revisions(execution, "node", nodes.keys())), 1024):
+            graph.extend(those, ())
+            yield
+        for those in chunks((yield from _revisions(execution, "edge", dict.fromkeys(edges).keys()))):
+            graph.extend((), [one for one in those if one.parent in graph.nodes and one.child in graph.nodes])
+            yield
+        execution.view = SubGraphView(graph, _stale_test(execution))
         return Stream(GRAPH)
 
     @property
@@ -72,13 +87,15 @@ class CutOut(Operation):
         return True
 
 
-def _revisions(execution: Execution, kind: element.Kind, ids: Iterable[str]) -> Work[list[Revision]]:
+def _revisions(execution: Execution, kind: element.Kind, ids: Set[str]) -> Work[list[Revision]]:
     """The revisions, in the order in which the elements appeared."""
+    view = execution.view
     found: list[Revision] = []
-    for part in chunks(ids):
-        found += [one for id in part if (one := execution.view.get(kind, id)) is not None]
+    ordered = (yield from view.in_order(kind, ids)) if isinstance(view, IndexedView) else ids
+    for part in chunks(ordered):
+        found += yield from fetch(view, kind, part)
         yield
-    return sorted(found, key=lambda one: one.born)
+    return found if isinstance(view, IndexedView) else sorted(found, key=lambda one: one.born)
 
 
 def _stale_test(execution: Execution) -> Callable[[Revision], bool]:
@@ -133,7 +150,8 @@ class Recall(Operation):
                 raise execution.error(f"Key {name} not registered. Need to be registered using 'As' step", offset)
             for part in chunks(named.items):
                 # Inside a subgraph only what belongs to it is there.
-                found += [id for id in part if execution.view.get("node", id) is not None]
+                whole = execution.view is execution.root
+                found += part if whole else [id for id in part if execution.view.get("node", id) is not None]
                 execution.hold(len(found))
                 yield
         return Stream(NODES, found)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import Any, Final, final
+from typing import Any, ClassVar, Final, final
 
 import attrs
 
@@ -27,6 +27,7 @@ from skycore.gremlin.operation import (
     Work,
     chunks,
     column,
+    fetch,
 )
 from skycore.gremlin.registry import Call, step
 from skycore.gremlin.steps.metrics import KeysOfMetrics, SumMetrics
@@ -43,6 +44,8 @@ def _empty(value: Any) -> bool:
 @attrs.frozen
 class TakeValues(Operation):
     """The values of a key; elements without it, or with an empty list or object there, are left out."""
+
+    looks_around: ClassVar[bool] = False
 
     key: str
 
@@ -67,6 +70,8 @@ def values(call: Call, kind: Kind) -> Operation:
 @attrs.frozen
 class TakeValueMaps(Operation):
     """An object with those of the keys that an element has; elements without any are left out."""
+
+    looks_around: ClassVar[bool] = False
 
     keys: tuple[str, ...]
 
@@ -98,6 +103,8 @@ def value_map(call: Call, kind: Kind) -> Operation:
 class NarrowValues(Operation):
     """Keep the objects for which a filter holds."""
 
+    looks_around: ClassVar[bool] = False
+
     filter: Filter
 
     def run(self, execution: Execution, stream: Stream) -> Work[Stream]:
@@ -121,17 +128,17 @@ def _inside(value: Any, key: str) -> Any:
 class TakeKeys(Operation):
     """All keys that some element has, those of objects inside each other joined by dots: fields, then metadata."""
 
+    looks_around: ClassVar[bool] = False
+
     def run(self, execution: Execution, stream: Stream) -> Work[Stream]:
         kind = ELEMENT_KINDS[stream.kind]
         beside: dict[str, None] = {}
         found: set[str] = set()
         for part in chunks(dict.fromkeys(stream.items), 64):
-            for id in part:
-                revision = execution.view.get(kind, id)
-                if revision is not None:
-                    get = fields(revision)
-                    beside.update((field, None) for field in _FIELDS[kind] if get(field) is not MISSING)
-                    found.update(_keys(revision.metadata(), ""))
+            for revision in (yield from fetch(execution.view, kind, part)):
+                get = fields(revision)
+                beside.update((field, None) for field in _FIELDS[kind] if get(field) is not MISSING)
+                found.update(_keys(revision.metadata(), ""))
             execution.hold(len(found))
             yield
         return Stream(VALUES, [*beside, *sorted(found)])
@@ -166,6 +173,8 @@ def keys(call: Call, kind: Kind) -> Operation:
 @attrs.frozen
 class SumValues(Operation):
     """The sum of what counts as a number under a key, members of lists included."""
+
+    looks_around: ClassVar[bool] = False
 
     key: str
 
