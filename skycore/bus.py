@@ -8,8 +8,8 @@ Two ways to read, chosen by the reader:
 * *latest*: for each key that changed since the last read, its latest change, once.  Nothing to fall behind:
   the memory used is bounded by the number of keys.  Used where state counts: subscribers, indexes, joins.
 
-A deletion is a change like any other (a *tombstone*); the log forgets a deleted key when every reader has
-passed it.
+A deletion is a change like any other (a *tombstone*).  The log forgets a change when every reader has passed it, so it
+takes memory for what the slowest reader has not read, however many keys there are.
 """
 
 from __future__ import annotations
@@ -41,21 +41,18 @@ class Batch(Generic[Change]):
 class ChangeLog(Generic[Change]):
     """One ordered record of changes of keyed things.
 
-    ``key`` names the thing that a change is about, ``ended`` gives None while the thing lasts (anything else makes
-    the change a tombstone), ``size`` gives a change's weight in bytes.  At most ``bound`` bytes of changes are kept
-    for readers of *every* change.  Positions are counts of changes since the log was made.
+    ``key`` names the thing that a change is about, ``size`` gives a change's weight in bytes.  At most ``bound`` bytes
+    of changes are kept for readers of *every* change.  Positions are counts of changes since the log was made.
     """
 
     def __init__(
         self,
         *,
         key: Callable[[Change], Hashable],
-        ended: Callable[[Change], object],
         size: Callable[[Change], int],
         bound: int = 64 << 20,
     ) -> None:
         self._key = key
-        self._ended = ended
         self._size = size
         self._bound = bound
         self._kept: deque[Change] = deque()
@@ -63,7 +60,7 @@ class ChangeLog(Generic[Change]):
         self.end = 0
         # Ordered by last change: the newest is at the end.
         self._latest: dict[Hashable, tuple[int, Change]] = {}
-        self._tombstones: deque[tuple[int, Hashable]] = deque()
+        self._remembered = 0
         self._cursors: set[Cursor[Change]] = set()
         self._every_cursors: set[Cursor[Change]] = set()
         self._waiting = trio.lowlevel.ParkingLot()
@@ -76,8 +73,6 @@ class ChangeLog(Generic[Change]):
         latest = self._latest
         latest.pop(key, None)
         latest[key] = (position, change)
-        if self._ended(change) is not None:
-            self._tombstones.append((position, key))
         if self._every_cursors:
             self._kept.append(change)
             self._kept_bytes += self._size(change)
@@ -86,7 +81,7 @@ class ChangeLog(Generic[Change]):
         elif self._kept:
             self._kept.clear()
             self._kept_bytes = 0
-        if self._tombstones and not position & 0x3FF:
+        if not position & 0x3FF:
             self._forget()
         if self._waiting:
             self._waiting.unpark_all()
@@ -110,6 +105,11 @@ class ChangeLog(Generic[Change]):
     def first_kept(self) -> int:
         return self.end - len(self._kept)
 
+    @property
+    def behind(self) -> int:
+        """How many changes the slowest reader has not read yet."""
+        return self.end - min((cursor.position for cursor in self._cursors), default=self.end)
+
     def _trim(self) -> None:
         """Let go of changes that no reader of *every* change still needs."""
         needed = min((cursor.position for cursor in self._every_cursors), default=self.end)
@@ -117,13 +117,15 @@ class ChangeLog(Generic[Change]):
             self._kept_bytes -= self._size(self._kept.popleft())
 
     def _forget(self) -> None:
-        """Forget deleted keys whose tombstone every reader has passed."""
+        """Forget what every reader has passed; now and then, so that it costs little for each change."""
+        if len(self._latest) < 2 * self._remembered:
+            return
         passed = min((cursor.position for cursor in self._cursors), default=self.end)
-        while self._tombstones and self._tombstones[0][0] < passed:
-            position, key = self._tombstones.popleft()
-            entry = self._latest.get(key)
-            if entry is not None and entry[0] == position:
-                del self._latest[key]
+        if passed == self.end:
+            self._latest = {}
+        else:
+            self._latest = {key: entry for key, entry in self._latest.items() if entry[0] >= passed}
+        self._remembered = len(self._latest)
 
     def _since(self, position: int) -> list[Change]:
         """The latest change of each key that changed at or after ``position``, oldest first."""

@@ -37,6 +37,10 @@ class Adjacency:
             self._tables.move_to_end((direction, filter))
         return table
 
+    def known(self, direction: Direction, filter: Filter) -> Table | None:
+        """The table, if there is one."""
+        return self._tables.get((direction, filter))
+
     def forget(self, change: Revision) -> None:
         """An element has changed."""
         if change.parent is None:

@@ -66,7 +66,9 @@ class Claimant:
         child: str | None = None,
     ) -> None:
         """Claim an element whose ID is known; raises ClaimError when the metadata is no JSON object."""
-        naming = (metadata.get("Name"), metadata.get("Type"), metadata.get("Path"), metadata.get("UUID"))
+        naming = None
+        if self.graph.with_tids:
+            naming = (metadata.get("Name"), metadata.get("Type"), metadata.get("Path"), metadata.get("UUID"))
         content = canonical_metadata(metadata)
         claim = Claim(self.name, self.plugin, id, owning, content, scope, self.generation, parent, child, naming=naming)
         self.say(claim)

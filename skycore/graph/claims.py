@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 import attrs
 import msgspec
 
-from skycore.graph.element import join_parts, metadata_parts
+from skycore.graph.element import Revision, join_parts, metadata_parts
 
 Naming = tuple[object, object, object, object]
 """Name, Type, Path and UUID of an element: what its TID is made of."""
@@ -34,11 +34,12 @@ def naming_of(metadata: bytes) -> Naming:
     return naming.Name, naming.Type, naming.Path, naming.UUID
 
 
-@attrs.define(eq=False)
-class Claim:
-    """What one claimant says about one element; replaced as a whole, never changed in its content.
+class Claim(msgspec.Struct, eq=False, gc=False):
+    """What one claimant says about one element; replaced as a whole, never changed in what it says.
 
-    ``content`` is canonical JSON; ``naming`` is what it says of the element's name, where TIDs are computed.
+    ``content`` is canonical JSON.  It is None once it stands in ``revision``, whose metadata then are what is claimed:
+    most elements have one claim, and its bytes are not to be held twice.  ``naming`` is what it says of the element's
+    name, where TIDs are computed.
     ``parent`` and ``child`` are node IDs for edges and None for nodes.  ``host``, ``origin``, ``created_at``,
     ``updated_at`` and ``owners`` are given where the claim came over a link: they are then those of the process that
     made the element.  ``generation`` counts the runs of the claimant: claims of an earlier run are replaced by its
@@ -49,7 +50,7 @@ class Claim:
     plugin: str
     id: str
     owning: bool
-    content: bytes
+    content: bytes | None
     scope: str = ""
     generation: int = 0
     parent: str | None = None
@@ -60,11 +61,24 @@ class Claim:
     updated_at: int | None = None
     owners: tuple[str, ...] = ()
     naming: Naming | None = None
+    revision: Revision | None = None
+
+    @property
+    def metadata(self) -> bytes:
+        """What is claimed, as canonical JSON."""
+        if self.content is not None:
+            return self.content
+        assert self.revision is not None
+        return self.revision.metadata_json
+
+    def stands_in(self, revision: Revision) -> None:
+        """The revision's metadata are what is claimed."""
+        self.content, self.revision = None, revision
 
     def says_the_same_as(self, other: Claim) -> bool:
         """Whether replacing one by the other would change nothing but the generation."""
         return (
-            self.content == other.content
+            self.metadata == other.metadata
             and self.owning == other.owning
             and self.scope == other.scope
             and self.parent == other.parent
@@ -93,12 +107,12 @@ def merge(claims: Iterable[Claim], precedence: Precedence) -> tuple[bytes, tuple
     """
     ordered = sorted(claims, key=lambda claim: (claim.plugin, claim.claimant))
     if len(ordered) == 1:
-        return ordered[0].content, ()
+        return ordered[0].metadata, ()
     parts: dict[str, bytes] = {}
     holders: dict[str, Claim] = {}
     conflicts: list[Conflict] = []
     for claim in ordered:
-        for key, value in metadata_parts(claim.content).items():
+        for key, value in metadata_parts(claim.metadata).items():
             holder = holders.get(key)
             if holder is None or _overrides(claim, holder, key, precedence):
                 parts[key], holders[key] = value, claim

@@ -99,9 +99,19 @@ def build_revision(
         head += f'"Parent":{_quote(parent).decode()},"Child":{_quote(child).decode()},'
     start = head.encode() + b'"Metadata":'
     return Revision(
-        id, start + metadata + b"}", len(start), revision, host, origin, created_at, updated_at, deleted_at,
+        id, start + metadata + b"}", _place(start), revision, host, origin, created_at, updated_at, deleted_at,
         parent, child, born, owners, reborn,
     )  # fmt: skip
+
+
+# Numbers beyond 256 are objects of their own; nearly all revisions share these.
+_PLACES: Final = tuple(range(1024))
+
+
+def _place(start: bytes) -> int:
+    """Where the metadata begin."""
+    place = len(start)
+    return _PLACES[place] if place < len(_PLACES) else place
 
 
 class _Head(msgspec.Struct, gc=False):
@@ -149,7 +159,7 @@ def next_revision(
     ends = b"" if current.parent is None else json[json.index(b'"Parent":') : current.metadata_start - 11]
     start = b'%b"UpdatedAt":%d,"DeletedAt":null,"Revision":%d,%b"Metadata":' % (unchanged, updated_at, revision, ends)
     return Revision(
-        current.id, start + metadata + b"}", len(start), revision, current.host, current.origin,
+        current.id, start + metadata + b"}", _place(start), revision, current.host, current.origin,
         current.created_at, updated_at, None, current.parent, current.child, current.born, owners,
         current.reborn,
     )  # fmt: skip

@@ -7,7 +7,7 @@ looked up in the metadata.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Container, Hashable
 from typing import Any, Final
 
 from skycore.filter import MISSING, FieldGetter, lookup, metadata_path
@@ -51,6 +51,14 @@ def fields(revision: Revision, stale: StaleTest | None = None) -> FieldGetter:
         return lookup(metadata, metadata_path(key))
 
     return get
+
+
+def is_stale(stale: Container[tuple[str, str]], origin: str, owners: tuple[str, ...]) -> bool:
+    """Whether nobody vouches for an element: all that comes from its origin, or all of its owners, are ``stale``.
+
+    ``stale`` holds (origin, claimant); an empty claimant means all that comes from the origin.
+    """
+    return (origin, "") in stale or (bool(owners) and all((origin, owner) in stale for owner in owners))
 
 
 def freeze(value: Any) -> Hashable:

@@ -7,9 +7,13 @@ while the thing is the same.
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Final
 from uuid import NAMESPACE_OID, uuid5
 
 import attrs
+
+KNOWN: Final = "@id"
+"""The kind of a Key whose value is the ID itself, as a view gave it or as others have long known it."""
 
 
 @attrs.frozen
@@ -17,7 +21,8 @@ class Key:
     """The name of one node on one host: what kind of thing, and which one.
 
     ``kind`` is a word of the probe's choice (``interface``, ``netns``, ``container`` …); ``value`` is unique
-    within (host, kind) for as long as the thing exists, and never reused for another thing.
+    within (host, kind) for as long as the thing exists, and never reused for another thing.  With the kind ``@id`` the
+    value is the node's ID, whichever host it is on; such a node's TID is said by its probe, too.
     """
 
     kind: str

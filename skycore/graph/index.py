@@ -1,4 +1,4 @@
-"""Indexes over the live graph: one column for each key that queries ask for.
+"""Indexes over a graph in memory: one column for each key that queries ask for.
 
 Columns of the common keys are there from the start, those of other keys are made when a query has use for them, and the
 least recently used go when there are too many.  All of them read the change log lazily: an element that changed fifty
@@ -10,14 +10,13 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterable, Mapping
 from itertools import islice
-from typing import Any, Final, final
+from typing import Any, Final, Protocol, final
 
-from skycore.bus import Cursor
+from skycore.bus import ChangeLog, Cursor
 from skycore.filter import MISSING
 from skycore.graph.adjacency import Adjacency
 from skycore.graph.column import Column
 from skycore.graph.element import Kind, Revision
-from skycore.graph.graph import Graph
 from skycore.graph.projection import UNINDEXED, projection
 
 NODE_KEYS: Final = ("Name", "Type", "TID", "State", "MAC", "Manager")
@@ -29,28 +28,51 @@ _ENTRIES: Final = 8_000_000
 _KEYS: Final = 32
 
 
+class Elements(Protocol):
+    """A graph in memory: the live one, or one that never changes.
+
+    ``nodes`` and ``edges`` are ordered by appearance; ``edges_out`` and ``edges_in`` name the edges whose parent or
+    child a node is, where there are some; ``log`` tells each change.
+    """
+
+    nodes: dict[str, Revision]
+    edges: dict[str, Revision]
+    edges_out: dict[str, tuple[str, ...]]
+    edges_in: dict[str, tuple[str, ...]]
+    log: ChangeLog[Revision]
+
+    def place(self, kind: Kind) -> Callable[[str], int]:
+        """What to sort IDs of elements by, to have them in the order of appearance."""
+        ...
+
+
 @final
 class Indexes:
-    """All indexes of one graph.
+    """All indexes of one graph; with those of the common keys from the start if ``common``.
 
     A column found here is as fresh as the last ``refresh``.
     """
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Elements, *, common: bool = True) -> None:
         self._graph = graph
         self._cursor = graph.log.cursor()
         self._kinds: dict[Kind, _Columns] = {
-            "node": _Columns("node", NODE_KEYS, graph.nodes),
-            "edge": _Columns("edge", EDGE_KEYS, graph.edges),
+            "node": _Columns("node", NODE_KEYS if common else (), graph.nodes),
+            "edge": _Columns("edge", EDGE_KEYS if common else (), graph.edges),
         }
-        for columns in self._kinds.values():
-            columns.update(columns.table.values())
+        if common:
+            for columns in self._kinds.values():
+                columns.update(columns.table.values())
         self._builds: dict[tuple[Kind, str], _Build] = {}
         self.adjacency = Adjacency()
 
     def column(self, kind: Kind, key: str) -> Column | None:
         """The column of a key (as ``canonical_key`` spells it), None when there is none."""
         return self._kinds[kind].use(key)
+
+    async def behind(self) -> None:
+        """Return as soon as there is something to catch up with."""
+        await self._cursor.wait()
 
     def refresh(self) -> None:
         """Catch up with the change log."""
@@ -83,6 +105,8 @@ class Indexes:
         try:
             while build.work():
                 yield
+                # Little at a time: what changes meanwhile is not to be caught up with in one long slice.
+                self.refresh()
             if self._builds.get((kind, key)) is build:
                 # Without a pause: the column catches up to the moment up to which the others have.
                 self.refresh()
@@ -113,7 +137,8 @@ class _Columns:
 
     def _arrange(self) -> None:
         columns = {**self._common, **self._others}
-        self._extract: Callable[[Revision], list[Any]] = projection(self._kind, tuple(columns))
+        if columns:
+            self._extract: Callable[[Revision], list[Any]] = projection(self._kind, tuple(columns))
         self._columns = tuple(columns.values())
 
     def use(self, key: str) -> Column | None:
@@ -131,7 +156,10 @@ class _Columns:
         self._arrange()
 
     def update(self, changes: Iterable[Revision]) -> None:
-        columns, extract = self._columns, self._extract
+        columns = self._columns
+        if not columns:
+            return
+        extract = self._extract
         for change in changes:
             id = change.id
             if change.deleted_at is None:
@@ -159,30 +187,37 @@ class _Columns:
 class _Build:
     """A column in the making: first of the elements as they were at its start, then with what changed meanwhile."""
 
-    def __init__(self, graph: Graph, kind: Kind, key: str) -> None:
+    def __init__(self, graph: Elements, kind: Kind, key: str) -> None:
         self.workers = 0
         self._node = kind == "node"
         self._extract = projection(kind, (key,))
         self._cursor: Cursor[Revision] = graph.log.cursor()
         self._ahead = iter(list((graph.nodes if self._node else graph.edges).values()))
         self._column = Column()
+        self._changed: set[str] = set()
 
     def work(self) -> bool:
         """Do a slice; False when nothing is left."""
         part = list(islice(self._ahead, _AT_A_TIME))
         for revision in part:
-            (value,) = self._extract(revision)
-            if value is not MISSING:
-                self._column.set(revision.id, value)
+            if revision.id not in self._changed:
+                (value,) = self._extract(revision)
+                if value is not MISSING:
+                    self._column.set(revision.id, value)
+        self._catch_up()
         return bool(part)
 
-    def finish(self) -> Column:
+    def _catch_up(self) -> None:
         for change in self._cursor.read().changes:
             if (change.parent is None) == self._node:
                 value = MISSING
                 if change.deleted_at is None:
                     (value,) = self._extract(change)
                 self._column.set(change.id, value)
+                self._changed.add(change.id)
+
+    def finish(self) -> Column:
+        self._catch_up()
         return self._column
 
     def close(self) -> None:

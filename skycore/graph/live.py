@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from typing import Any, final
 
 import trio
 
-from skycore.filter import Filter
+from skycore.filter import Filter, Leaf
 from skycore.graph.element import Kind, Revision
 from skycore.graph.graph import Graph
 from skycore.graph.index import Indexes
 from skycore.graph.pin import Pin
+from skycore.graph.projection import canonical_key
 from skycore.graph.snapshot import Snapshot
 
-_REFRESH_EACH = 5.0
+_REFRESH_EACH = 0.1
 
 
 @final
@@ -34,8 +36,9 @@ class LiveView:
         self._now = Snapshot(graph, self._indexes, Pin(), stale=graph.stale)
 
     async def run(self) -> None:
-        """Let the indexes catch up now and then, so that the change log need not keep deletions for them."""
+        """Let the indexes catch up soon after changes, so that no query has to catch up with many of them."""
         while True:
+            await self._indexes.behind()
             await trio.sleep(_REFRESH_EACH)
             self._indexes.refresh()
 
@@ -52,8 +55,19 @@ class LiveView:
         finally:
             graph.pins.discard(pin)
 
+    def glance(self, kind: Kind, leaf: Leaf) -> AbstractSet[str] | None:
+        """The elements for which a leaf holds, if an index knows them: its own set, to be used at once."""
+        indexes = self._indexes
+        indexes.refresh()
+        column = indexes.column(kind, canonical_key(kind, leaf.key))
+        return None if column is None else column.find(leaf)
+
     def ids(self, kind: Kind) -> Collection[str]:
         return self._graph.nodes.keys() if kind == "node" else self._graph.edges.keys()
+
+    def in_order(self, kind: Kind, ids: Iterable[str]) -> list[str]:
+        """Elements, each given once, in the order of their appearance."""
+        return sorted(ids, key=self._graph.place(kind))
 
     def get(self, kind: Kind, id: str) -> Revision | None:
         return self._now.get(kind, id)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from operator import attrgetter
-from typing import Any, Final, final
+from typing import final
 
-from skycore.filter import EVERYTHING, Filter, compile_filter
+from skycore.bus import ChangeLog
 from skycore.graph.element import Kind, Revision, metadata_parts
-from skycore.graph.fields import field, fields
+from skycore.graph.index import Indexes
+from skycore.graph.pin import Pin
+from skycore.graph.snapshot import Snapshot
 from skycore.graph.view import Change, Difference
 
 _in_order = attrgetter("created_at", "id")
@@ -59,71 +61,52 @@ def _changed_keys(old: Revision, new: Revision) -> tuple[str, ...]:
     return tuple(sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key)))
 
 
+class FixedGraph:
+    """A graph in memory that never changes, of revisions in their order; every edge's ends are among the nodes."""
+
+    def __init__(self, nodes: Iterable[Revision] = (), edges: Iterable[Revision] = ()) -> None:
+        self.nodes: dict[str, Revision] = {}
+        self.edges: dict[str, Revision] = {}
+        self.edges_out: dict[str, tuple[str, ...]] = {}
+        self.edges_in: dict[str, tuple[str, ...]] = {}
+        self.log: ChangeLog[Revision] = ChangeLog(key=attrgetter("id"), size=lambda revision: len(revision.json))
+        self._places: dict[Kind, dict[str, int]] = {}
+        self.extend(nodes, edges)
+
+    def extend(self, nodes: Iterable[Revision], edges: Iterable[Revision]) -> None:
+        """Add elements, before anybody reads."""
+        self.nodes.update((one.id, one) for one in nodes)
+        out: dict[str, list[str]] = {}
+        into: dict[str, list[str]] = {}
+        for edge in edges:
+            assert edge.parent is not None
+            assert edge.child is not None
+            self.edges[edge.id] = edge
+            out.setdefault(edge.parent, []).append(edge.id)
+            into.setdefault(edge.child, []).append(edge.id)
+        for table, found in ((self.edges_out, out), (self.edges_in, into)):
+            table.update((id, (*table.get(id, ()), *ids)) for id, ids in found.items())
+
+    def place(self, kind: Kind) -> Callable[[str], int]:
+        places = self._places.get(kind)
+        if places is None:
+            table = self.nodes if kind == "node" else self.edges
+            places = self._places[kind] = {id: place for place, id in enumerate(table)}
+        return places.__getitem__
+
+
 @final
-class PastView:
-    """A GraphView over given revisions, which never change.
+class PastView(Snapshot):
+    """An IndexedView of given revisions.
 
     ``revisions`` holds at most one revision of each element.  Edges that miss an end are left out.  ``stale``
     holds the (origin, claimant) that could not vouch for their elements at that moment; an empty claimant
     means all that comes from the origin.  The order is that of CreatedAt, then ID.
     """
 
-    frozen: Final = True
-
     def __init__(self, revisions: Iterable[Revision], stale: Set[tuple[str, str]] = frozenset()) -> None:
         ordered = sorted(revisions, key=_in_order)
         nodes = {revision.id: revision for revision in ordered if revision.parent is None}
-        edges = {}
-        if len(nodes) < len(ordered):
-            edges = {one.id: one for one in ordered if one.parent in nodes and one.child in nodes}
-        self._elements: dict[Kind, dict[str, Revision]] = {"node": nodes, "edge": edges}
-        self._stale = stale
-        self._adjacency: tuple[dict[str, list[str]], dict[str, list[str]]] | None = None
-
-    def ids(self, kind: Kind) -> Collection[str]:
-        return self._elements[kind].keys()
-
-    def get(self, kind: Kind, id: str) -> Revision | None:
-        return self._elements[kind].get(id)
-
-    def edges_out(self, node_id: str) -> Sequence[str]:
-        return self._edges()[0].get(node_id, ())
-
-    def edges_in(self, node_id: str) -> Sequence[str]:
-        return self._edges()[1].get(node_id, ())
-
-    def match(self, kind: Kind, filter: Filter) -> Collection[str]:
-        return self.select(kind, filter, self.ids(kind))
-
-    def select(self, kind: Kind, filter: Filter, ids: Iterable[str]) -> list[str]:
-        elements = self._elements[kind]
-        known = [id for id in ids if id in elements]
-        if filter == EVERYTHING:
-            return known
-        test = compile_filter(filter)
-        passed = {id: test(fields(elements[id], self.is_stale)) for id in dict.fromkeys(known)}
-        return [id for id in known if passed[id]]
-
-    def values(self, kind: Kind, key: str, ids: Iterable[str]) -> list[Any]:
-        elements = self._elements[kind]
-        return [field(elements[id], key, self.is_stale) for id in ids]
-
-    def is_stale(self, revision: Revision) -> bool:
-        """Whether nobody could vouch for the element then: its origin, or all of its owners, were stale."""
-        stale, origin = self._stale, revision.origin
-        if (origin, "") in stale:
-            return True
-        return bool(revision.owners) and all((origin, owner) in stale for owner in revision.owners)
-
-    def _edges(self) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
-        # Many queries of the past never follow an edge.
-        if self._adjacency is None:
-            out: dict[str, list[str]] = {}
-            into: dict[str, list[str]] = {}
-            for edge in self._elements["edge"].values():
-                assert edge.parent is not None
-                assert edge.child is not None
-                out.setdefault(edge.parent, []).append(edge.id)
-                into.setdefault(edge.child, []).append(edge.id)
-            self._adjacency = out, into
-        return self._adjacency
+        edges = [one for one in ordered if one.parent in nodes and one.child in nodes]
+        graph = FixedGraph(nodes.values(), edges)
+        super().__init__(graph, Indexes(graph, common=False), Pin(), stale=stale)

@@ -1,76 +1,75 @@
-"""The live graph at one moment, for readers that let it move on while they read."""
+"""A graph at one moment, for readers that let it move on while they read.
+
+The graph is the live one, with what has been replaced since that moment in a pin, or one that never changes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
+from bisect import insort
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import islice
-from typing import Any, Final, TypeVar, final
+from typing import Any, Final
 
 from skycore.filter import EVERYTHING, MISSING, All, Equals, Filter, Leaf, Not, compile_filter, value_test
 from skycore.filter import Any as AnyOf
 from skycore.graph.adjacency import Direction, Table
 from skycore.graph.column import Column
 from skycore.graph.element import Kind, Revision
-from skycore.graph.fields import fields
-from skycore.graph.graph import Graph
+from skycore.graph.fields import fields, is_stale
 from skycore.graph.idset import IdSet, conjuncts, intersection, leaves, resolve
-from skycore.graph.index import Indexes
+from skycore.graph.index import Elements, Indexes
+from skycore.graph.indexed import IndexedView, Slices, finish
 from skycore.graph.pin import Pin
 from skycore.graph.projection import UNINDEXED, canonical_key, projection
 
-T = TypeVar("T")
-
 _FEW: Final = 64
 _AT_A_TIME: Final = 256
-_EDGES_AT_A_TIME: Final = 2048
-_IDS_AT_A_TIME: Final = 16384
+_EDGES_AT_A_TIME: Final = 768
+_IDS_AT_A_TIME: Final = 8192
 _ALL: Final = 1 << 62
 _UNCHANGED: Final = object()
 
 
-@final
-class Snapshot:
-    """A GraphView of one moment of the live graph.
+class Snapshot(IndexedView):
+    """An IndexedView of one moment of a graph in memory.
 
     What was replaced since that moment is in ``pin``; with a pin that the graph does not know, this is the graph as it
-    is.  Generators give control after each slice of work; between slices the graph may change, the answer does not.
-    With ``notes`` set, it counts the indexes and scans that answers came from, by their description.
+    is.  Between the slices of its work the graph may change, the answer does not.
     """
 
-    frozen: Final = True
-
-    def __init__(self, graph: Graph, indexes: Indexes, pin: Pin, *, stale: Mapping[tuple[str, str], Any]) -> None:
+    def __init__(self, graph: Elements, indexes: Indexes, pin: Pin, *, stale: Collection[tuple[str, str]]) -> None:
         self._graph = graph
         self._indexes = indexes
         self._pin = pin
         self._stale = stale
         self._tables: dict[Kind, dict[str, Revision]] = {"node": graph.nodes, "edge": graph.edges}
-        self.notes: dict[str, int] | None = None
         self._edges_changed = False
         self._looked_at = 0
 
     # Elements
 
     def ids(self, kind: Kind) -> list[str]:
-        table, changed = self._tables[kind], self._pin.elements
-        if not changed:
-            return list(table)
-        kept: list[str] = []
-        for id, revision in table.items():
-            old = changed.get(id, _UNCHANGED)
-            # One that ended and began again stands at another place now.
-            if old is _UNCHANGED or (isinstance(old, Revision) and old.born == revision.born):
-                kept.append(id)
-        gone = [
-            old.id
-            for old in changed.values()
-            if old is not None and old.kind == kind and ((now := table.get(old.id)) is None or now.born != old.born)
-        ]
-        return sorted(kept + gone, key=self._born(kind)) if gone else kept
+        table = self._tables[kind]
+        gone: list[str] = []
+        begun: set[str] = set()
+        for id, old in self._pin.elements.items():
+            now = table.get(id)
+            if old is not None and (old.kind != kind or (now is not None and now.born == old.born)):
+                continue
+            if old is not None:
+                gone.append(id)
+            if now is not None:
+                # One that ended and began again stands at another place now.
+                begun.add(id)
+        kept = [id for id in table if id not in begun] if begun else list(table)
+        if len(gone) > _FEW:
+            return sorted(kept + gone, key=self._born(kind))
+        for id in gone:
+            insort(kept, id, key=self._born(kind))
+        return kept
 
     def count(self, kind: Kind) -> int:
-        """How many elements there are."""
         changed = self._pin.elements
         return len(self.ids(kind)) if changed else len(self._tables[kind])
 
@@ -81,6 +80,13 @@ class Snapshot:
             if old is not _UNCHANGED:
                 return old if isinstance(old, Revision) and old.kind == kind else None
         return self._tables[kind].get(id)
+
+    def in_order(self, kind: Kind, ids: AbstractSet[str]) -> Slices[list[str]]:
+        return self._put_in_order(kind, IdSet(ids))
+
+    def fetch(self, kind: Kind, ids: Sequence[str]) -> Slices[list[Revision]]:
+        return self.revisions(kind, ids)
+        yield
 
     def revisions(self, kind: Kind, ids: Sequence[str]) -> list[Revision]:
         """The revisions of elements that are there."""
@@ -101,27 +107,34 @@ class Snapshot:
         return self._graph.edges_in.get(node_id, ()) if found is None else found
 
     def leaving(self, nodes: Iterable[str]) -> list[str]:
-        """The edges to the children of all the nodes, in the nodes' order."""
         get = self.edges_out if self._pin.edges_out else _getter(self._graph.edges_out)
         return [edge for node in nodes for edge in get(node)]
 
     def arriving(self, nodes: Iterable[str]) -> list[str]:
-        """The edges from the parents of all the nodes, in the nodes' order."""
         get = self.edges_in if self._pin.edges_in else _getter(self._graph.edges_in)
         return [edge for node in nodes for edge in get(node)]
 
+    def ends(self, edges: Sequence[str]) -> tuple[list[str], list[str]]:
+        found = self.revisions("edge", edges)
+        return [edge.parent for edge in found], [edge.child for edge in found]  # type: ignore[misc]
+
     def around(
         self, direction: Direction, filter: Filter, nodes: Sequence[str]
-    ) -> Generator[None, None, list[tuple[str, ...]] | None]:
-        """For each of the nodes its neighbours over the edges for which the filter holds.
+    ) -> Slices[Sequence[Sequence[str]] | None]:
+        """See IndexedView.
 
         None when edges have changed since the moment, so that what is remembered is of no use, and for filters that
         look at what changes without a revision.
         """
+        if not self._have_edges_changed():
+            self._indexes.refresh()
+            remembered = self._indexes.adjacency.known(direction, filter)
+            if remembered is not None and None not in (reached := list(map(remembered.get, nodes))):
+                return reached  # type: ignore[return-value]
         if filter != EVERYTHING:
             if any(leaf.key == UNINDEXED for leaf in leaves(filter)):
                 return None
-            yield from self.prepare("edge", filter, _ALL)
+            yield from self._build(_ALL, "edge", leaves(filter))
         last: Table | None = None
         while not self._have_edges_changed():
             self._indexes.refresh()
@@ -169,20 +182,16 @@ class Snapshot:
     # Filters
 
     def match(self, kind: Kind, filter: Filter) -> list[str]:
-        return list(_finish(self.search(kind, filter)))
+        return list(finish(self.search(kind, filter)))
 
-    def search(self, kind: Kind, filter: Filter, *, ordered: bool = True) -> Generator[None, None, Collection[str]]:
-        """The elements for which a filter holds, in order of appearance if ``ordered``; makes indexes where of use.
-
-        Unordered, the answer may be an index's own set: use it before the next pause.
-        """
+    def search(self, kind: Kind, filter: Filter, *, ordered: bool = True) -> Slices[Collection[str]]:
         parts = list(conjuncts(filter))
         indexes = self._indexes
         indexes.refresh()
         smallest = self._smallest(kind, parts)
         if smallest is None or len(smallest) > _FEW:
             count = len(self._tables[kind] if smallest is None else smallest)
-            yield from self.prepare(kind, filter, count)
+            yield from self._build(count, kind, leaves(filter))
             passed, done = yield from self._passed_before(kind, filter)
             # What follows up to the copy of the set is one moment.
             indexes.refresh()
@@ -207,15 +216,12 @@ class Snapshot:
             yield
         return kept
 
-    def prepare(self, kind: Kind, filter: Filter, count: int) -> Generator[None, None, None]:
-        """Make what ``select`` needs to test ``count`` elements well, if that is worth its cost."""
-        if count > _FEW and filter != EVERYTHING:
-            yield from self._build(kind, list(leaves(filter)), count)
+    def prepare(self, kind: Kind, filter: Filter, ids: Collection[str]) -> Slices[None]:
+        return self._build(len(ids), kind, leaves(filter))
 
-    def prepare_key(self, kind: Kind, key: str, count: int) -> Generator[None, None, None]:
-        """The same for ``values``."""
-        if count > _FEW:
-            yield from self._build_column(kind, key, count)
+    def prepare_key(self, kind: Kind, key: str, ids: Collection[str]) -> Slices[None]:
+        if len(ids) > _FEW:
+            yield from self._build_column(kind, key, len(ids))
 
     def select(self, kind: Kind, filter: Filter, ids: Iterable[str]) -> list[str]:
         asked = list(ids)
@@ -260,15 +266,16 @@ class Snapshot:
             self._note("index", kind, leaf.key)
         return found
 
-    def _build(self, kind: Kind, wanted: list[Leaf], count: int) -> Generator[None, None, None]:
-        for leaf in wanted:
+    def _build(self, count: int, kind: Kind, wanted: Iterable[Leaf]) -> Slices[None]:
+        """Make what the test of ``count`` elements by filters needs, if that is worth its cost."""
+        for leaf in wanted if count > _FEW else ():
             yield from self._build_column(kind, leaf.key, count)
             column = self._column(kind, leaf)
             if column is not None and column.find(leaf) is None and column.distinct <= 4 * count:
                 self._note("set of a predicate (made now)", kind, leaf.key)
                 yield from column.gather(leaf)
 
-    def _build_column(self, kind: Kind, key: str, count: int) -> Generator[None, None, None]:
+    def _build_column(self, kind: Kind, key: str, count: int) -> Slices[None]:
         key = canonical_key(kind, key)
         if self._indexes.column(kind, key) is None and self._indexes.worthwhile(kind, key, count):
             self._note("index (made now)", kind, key)
@@ -320,15 +327,9 @@ class Snapshot:
         return MISSING if revision is None else fields(revision, self.is_stale)(key)
 
     def is_stale(self, revision: Revision) -> bool:
-        """Whether nobody could vouch for the element at the moment: its origin, or all of its owners, were stale."""
-        stale, origin = self._stale, revision.origin
-        if not stale:
-            return False
-        if (origin, "") in stale:
-            return True
-        return bool(revision.owners) and all((origin, owner) in stale for owner in revision.owners)
+        return bool(self._stale) and is_stale(self._stale, revision.origin, revision.owners)
 
-    def _passed_before(self, kind: Kind, filter: Filter) -> Generator[None, None, tuple[set[str], int]]:
+    def _passed_before(self, kind: Kind, filter: Filter) -> Slices[tuple[set[str], int]]:
         """Of what has changed since the moment, what passed then, but for the last few; and how many were looked at."""
         passed: set[str] = set()
         done = 0
@@ -347,9 +348,13 @@ class Snapshot:
         changed = self._pin.elements.keys()
         if found.negated:
             return IdSet((found.ids | changed) - passed, negated=True)
-        return IdSet((found.ids - changed) | passed)
+        # One copy: the sets may be large.
+        corrected = set(found.ids)
+        corrected.difference_update(changed)
+        corrected |= passed
+        return IdSet(corrected)
 
-    def _put_in_order(self, kind: Kind, found: IdSet) -> Generator[None, None, list[str]]:
+    def _put_in_order(self, kind: Kind, found: IdSet) -> Slices[list[str]]:
         """The elements as a list; pauses only after all that may change has been copied."""
         ids, table = found.ids, self._tables[kind]
         if found.negated and not ids:
@@ -360,6 +365,7 @@ class Snapshot:
             if 8 * len(ids) <= len(table):
                 return sorted(ids, key=self._born(kind))
         every, chosen = self.ids(kind), frozenset(ids)
+        yield
         ordered: list[str] = []
         for start in range(0, len(every), _IDS_AT_A_TIME):
             part = every[start : start + _IDS_AT_A_TIME]
@@ -370,7 +376,7 @@ class Snapshot:
     def _born(self, kind: Kind) -> Callable[[str], int]:
         table, changed = self._tables[kind], self._pin.elements
         if not changed:
-            return lambda id: table[id].born
+            return self._graph.place(kind)
         return lambda id: (changed.get(id) or table[id]).born
 
     def _note(self, what: str, kind: Kind, key: str = "") -> None:
@@ -382,13 +388,3 @@ class Snapshot:
 def _getter(table: Mapping[str, tuple[str, ...]]) -> Callable[[str], Sequence[str]]:
     get = table.get
     return lambda node: get(node, ())
-
-
-def _finish(work: Generator[None, None, T]) -> T:
-    """Do the work without pauses."""
-    while True:
-        try:
-            next(work)
-        except StopIteration as end:
-            result: T = end.value
-            return result

@@ -127,3 +127,7 @@ class History(HistoryReader, Protocol):
     def gaps(self, start: int, end: int) -> list[Gap]:
         """The gaps that overlap [start, end], earliest first."""
         ...
+
+    def stale_at(self, at: int) -> frozenset[tuple[str, str]]:
+        """(origin, claimant) of those who could not vouch for their elements at ``at``; "" as claimant: all of them."""
+        ...

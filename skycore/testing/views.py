@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, final
 
+from skycore.errors import PeriodTooLarge
 from skycore.filter import Filter, compile_filter
 from skycore.graph.element import Kind, Revision
 from skycore.graph.fields import StaleTest, field, fields
+from skycore.graph.past import between, difference, since_of
+from skycore.graph.view import Difference, Gap
 
 
 @final
@@ -44,17 +47,35 @@ class ListView:
         return [field(self._elements[kind][id], key, self._stale) for id in ids]
 
 
-@final
 class ListHistory:
-    """The past of a graph, from all revisions that its elements ever had (the last one may be a tombstone)."""
+    """The past of a graph, from all revisions that its elements ever had, each element's in ascending order."""
 
-    def __init__(self, revisions: Sequence[Revision]) -> None:
+    def __init__(self, revisions: Sequence[Revision], gaps: Sequence[Gap] = ()) -> None:
         self._revisions = revisions
+        self._gaps = gaps
 
     def graph_at(self, at: int, duration: int = 0) -> ListView:
-        newest: dict[tuple[Kind, str], Revision] = {}
-        for revision in self._revisions:
-            known = newest.get((revision.kind, revision.id))
-            if revision.updated_at <= at and (known is None or known.revision < revision.revision):
-                newest[revision.kind, revision.id] = revision
+        newest = {(one.kind, one.id): one for one in self._revisions if since_of(one) <= at}
         return ListView(one for one in newest.values() if one.deleted_at is None or one.deleted_at >= at - duration)
+
+    def revisions_between(self, start: int, end: int, limit: int | None = None) -> list[Revision]:
+        found = [one for id in self._ids() for one in between(self.revisions(id), start, end)]
+        if limit is not None and len(found) > limit:
+            raise PeriodTooLarge(f"the period holds more than {limit} revisions; ask for a shorter one")
+        return sorted(found, key=lambda one: (one.deleted_at or one.updated_at, one.id, one.revision))
+
+    def diff(self, start: int, end: int) -> Difference:
+        sides = ({one.id: one for one in self._revisions if since_of(one) <= at} for at in (start, end))
+        return difference(*sides)
+
+    def revisions(self, id: str) -> list[Revision]:
+        return [one for one in self._revisions if one.id == id]
+
+    def gaps(self, start: int, end: int) -> list[Gap]:
+        return [one for one in self._gaps if one.start_ms <= end and one.end_ms >= start]
+
+    def stale_at(self, at: int) -> frozenset[tuple[str, str]]:
+        return frozenset()
+
+    def _ids(self) -> list[str]:
+        return list(dict.fromkeys(one.id for one in self._revisions))

@@ -289,7 +289,7 @@ def test_true_is_not_one() -> None:
 
 
 def test_revisions_go_on_after_a_deletion_and_after_tombstones_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("skycore.graph.graph._TOMBSTONES", 2)
+    monkeypatch.setattr("skycore.graph.settling._TOMBSTONES", 2)
     graph, mirror = new_graph()
     one = graph.claimant("a")
     for round in range(3):

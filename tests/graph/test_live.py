@@ -131,9 +131,9 @@ def test_a_pinned_view_stays_as_it_was_while_indexes_are_made_and_the_graph_move
                 expected = [id for id, revision in table.items() if holds(fields(revision))]
                 assert list(finish(pinned.search(kind, wanted), move_on)) == expected
                 assert finish(pinned.search(kind, wanted, ordered=False), move_on) is not None
-                finish(pinned.prepare(kind, wanted, 9), move_on)
+                finish(pinned.prepare(kind, wanted, table), move_on)
                 assert pinned.select(kind, wanted, [*table, *table]) == expected * 2
-                finish(pinned.prepare_key(kind, key, 9), move_on)
+                finish(pinned.prepare_key(kind, key, table), move_on)
                 assert pinned.values(kind, key, table) == [fields(one)(key) for one in table.values()]
                 assert pinned.ids(kind) == list(table)
                 assert pinned.count(kind) == len(table)
