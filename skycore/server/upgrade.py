@@ -16,6 +16,7 @@ from wsproto.utilities import generate_accept_token
 from skycore.config.address import Address
 from skycore.errors import Refusal, WebSocketClosed
 from skycore.server.answer import INTERNAL_ERROR, http_date, malformed, separate
+from skycore.server.deflate import negotiate
 from skycore.server.target import Target
 from skycore.server.websocket import KeepAlive, WebSocket
 from skycore.server.wire import PeerGone, Wire
@@ -34,6 +35,8 @@ class UpgradeRequest:
         self.query = QueryParams(target.query.decode("ascii"))
         self.headers = Headers(raw=list(request.headers))
         self.client = wire.peer_address()
+        self.secure = wire.secure
+        self.local = wire.local
         self.address = "" if self.client is None else str(Address(*self.client))
         self._key = _check_handshake(request)
         self._wire = wire
@@ -47,12 +50,13 @@ class UpgradeRequest:
         *,
         keep_alive: KeepAlive | None = None,
         message_size: int | None = None,
+        compression: bool = False,
     ) -> WebSocket:
         """Answer 101 with these headers besides; from now on the connection is a WebSocket.
 
         ``keep_alive``: ping at once and again and again, and give up a silent peer.  ``message_size`` replaces
-        the limit of the same name.  No extension and no sub-protocol is ever agreed to.  Raises
-        WebSocketClosed (1006) when the peer has left.
+        the limit of the same name.  ``compression``: agree to permessage-deflate when the client offers it; no other
+        extension and no sub-protocol is ever agreed to.  Raises WebSocketClosed (1006) when the peer has left.
         """
         if self.socket is not None or self._nursery is None:
             raise RuntimeError("accept() was called twice, or after its handler had ended")
@@ -63,6 +67,9 @@ class UpgradeRequest:
             ("Sec-WebSocket-Accept", generate_accept_token(self._key).decode("ascii")),
             *headers,
         ]
+        deflate = negotiate(self.headers.getlist("sec-websocket-extensions")) if compression else None
+        if deflate is not None:
+            answer.append(("Sec-WebSocket-Extensions", deflate.header))
         switch = h11.InformationalResponse(status_code=101, headers=answer, reason=b"Switching Protocols")
         self._wire.cancel_at_end(None)
         # From here on the socket's own task reads all the time: one task less for each WebSocket.
@@ -73,7 +80,9 @@ class UpgradeRequest:
             await self._wire.write(self._http.send(switch))
         except PeerGone as error:
             raise WebSocketClosed(1006, str(error)) from error
-        self.socket = WebSocket(self._wire, early, message_size=size, close_timeout=self._wire.limits.close_timeout)
+        self.socket = WebSocket(
+            self._wire, early, message_size=size, close_timeout=self._wire.limits.close_timeout, deflate=deflate
+        )
         self._nursery.start_soon(self.socket.run)
         if keep_alive is not None:
             self._nursery.start_soon(self.socket.keep_alive, keep_alive)

@@ -1,42 +1,53 @@
 """The server's end of a WebSocket (RFC 6455).
 
-Frames are received with wsproto, and sent as bytes that were encoded once, for however many subscribers.
+Messages are received with wsproto, and sent as frames that were encoded once, for however many clients.
 """
 
 from __future__ import annotations
 
 import io
 import struct
+from collections.abc import Iterable
 from typing import final
 
 import attrs
 import trio
 from wsproto.connection import Connection, ConnectionState, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Ping, TextMessage
+from wsproto.extensions import Extension
 
 from skycore.errors import WebSocketClosed
+from skycore.server.deflate import MIN_COMPRESSED, Agreed, Compressor, Inflate, compress
 from skycore.server.wire import PeerGone, Wire
 
-_FIN = 0x80
+_FIN, _COMPRESSED = 0x80, 0x40
+_CONTINUED = 0x0
 _TEXT, _BINARY, _CLOSE, _PING, _PONG = 0x1, 0x2, 0x8, 0x9, 0xA
 _CONTROL_PAYLOAD = 125
 _MESSAGE_TOO_BIG = 1009
 # Frames that need no await are handled in runs of so many, so that a flood of tiny ones does not hold the loop.
 _EVENTS_A_TURN = 128
+_FRAGMENT = 64 << 10
 
 
-def encode_frame(payload: bytes, text: bool) -> bytes:
-    """One whole, unmasked message as a server sends it (RFC 6455, section 5.2); text payloads are UTF-8."""
-    return _frame(_TEXT if text else _BINARY, payload)
+def encode_frame(payload: bytes, text: bool, window_bits: int = 0) -> bytes:
+    """One whole, unmasked message as a server sends it (RFC 6455, section 5.2); text payloads are UTF-8.
+
+    ``window_bits`` other than 0: compressed for those who agreed to such a window, if it is worth it.
+    """
+    opcode = _TEXT if text else _BINARY
+    if window_bits and len(payload) >= MIN_COMPRESSED:
+        return _frame(_FIN | _COMPRESSED | opcode, compress(payload, window_bits))
+    return _frame(_FIN | opcode, payload)
 
 
-def _frame(opcode: int, payload: bytes) -> bytes:
+def _frame(first: int, payload: bytes) -> bytes:
     size = len(payload)
     if size < 126:
-        return bytes((_FIN | opcode, size)) + payload
+        return bytes((first, size)) + payload
     if size < 1 << 16:
-        return struct.pack("!BBH", _FIN | opcode, 126, size) + payload
-    return struct.pack("!BBQ", _FIN | opcode, 127, size) + payload
+        return struct.pack("!BBH", first, 126, size) + payload
+    return struct.pack("!BBQ", first, 127, size) + payload
 
 
 @final
@@ -60,12 +71,16 @@ class WebSocket:
     A cancelled send may have been cut short: the socket is closed then.
     """
 
-    def __init__(self, wire: Wire, early: bytes, *, message_size: int, close_timeout: float) -> None:
+    def __init__(
+        self, wire: Wire, early: bytes, *, message_size: int, close_timeout: float, deflate: Agreed | None = None
+    ) -> None:
         self._wire = wire
         self._early = early
         self._message_size = message_size
         self._close_timeout = close_timeout
-        self._parser = Connection(ConnectionType.SERVER)
+        extensions: list[Extension] = [] if deflate is None else [Inflate(deflate, message_size)]
+        self._parser = Connection(ConnectionType.SERVER, extensions)
+        self.window_bits = 0 if deflate is None else deflate.window_bits
         self._text: io.StringIO | None = None
         self._binary: bytearray | None = None
         self._size = 0
@@ -99,11 +114,48 @@ class WebSocket:
             await self._give_up(str(error))
             raise self._error() from error
 
+    def offer_frames(self, frames: bytes) -> bool:
+        """Send frames now if that needs no waiting; true when they need not be sent again (see ``Wire.offer``).
+
+        While ``owes`` is true afterwards, the rest has to be brought on its way by ``send_frames``, be it of nothing.
+        """
+        if self._close_sent or self._closed is not None:
+            return False
+        return self._wire.offer(frames)
+
+    @property
+    def owes(self) -> bool:
+        """Whether a part of what was offered waits for the next sending."""
+        return self._wire.owes
+
+    async def send_pieces(self, pieces: Iterable[bytes], text: bool) -> None:
+        """Send one message that comes in pieces, in fragments of some 64 KiB, compressed if that was agreed to.
+
+        Pings may stand between the fragments, but no other message: the caller sees to it.
+        """
+        compressor = Compressor(self.window_bits) if self.window_bits else None
+        first = (_TEXT if text else _BINARY) | (_COMPRESSED if compressor is not None else 0)
+        waiting: list[bytes] = []
+        size = 0
+        for piece in pieces:
+            part = piece if compressor is None else compressor.add(piece)
+            waiting.append(part)
+            size += len(part)
+            if size >= _FRAGMENT:
+                await self.send_frames(_frame(first, b"".join(waiting)))
+                waiting, size, first = [], 0, _CONTINUED
+            elif compressor is not None:
+                # What compresses well takes time long before it makes a fragment.
+                await trio.lowlevel.checkpoint()
+        if compressor is not None:
+            waiting.append(compressor.end())
+        await self.send_frames(_frame(_FIN | first, b"".join(waiting)))
+
     async def ping(self, payload: bytes = b"") -> None:
         """Send a ping (its pong is not waited for); ``payload`` is at most 125 bytes."""
         if len(payload) > _CONTROL_PAYLOAD:
             raise ValueError(f"a ping holds at most {_CONTROL_PAYLOAD} bytes, not {len(payload)}")
-        await self.send_frames(_frame(_PING, payload))
+        await self.send_frames(_frame(_FIN | _PING, payload))
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Close with a handshake: send Close, give the peer ``Limits.close_timeout`` to answer.  Idempotent.
@@ -130,7 +182,7 @@ class WebSocket:
             text = reason.encode()[: _CONTROL_PAYLOAD - 2].decode(errors="ignore").encode()
             payload = struct.pack("!H", code) + text
         try:
-            await self._wire.write(_frame(_CLOSE, payload))
+            await self._wire.write(_frame(_FIN | _CLOSE, payload))
         except PeerGone as error:
             await self._give_up(str(error))
 
@@ -191,7 +243,7 @@ class WebSocket:
                     return True
             elif isinstance(event, Ping):
                 try:
-                    await self.send_frames(_frame(_PONG, bytes(event.payload)))
+                    await self.send_frames(_frame(_FIN | _PONG, bytes(event.payload)))
                 except WebSocketClosed:
                     # After our own Close only the peer's is waited for.
                     if self._wire.broken:

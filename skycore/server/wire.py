@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import socket
 from typing import final
 
 import trio
@@ -38,6 +40,7 @@ class Wire:
         self._watch: trio.CancelScope | None = None
         self._write_lock = trio.Lock()
         self._broken = ""
+        self._owed: memoryview | None = None
         # When the present wait for bytes began; infinite while nobody waits, as when a reader is held back.
         self.waiting_since = math.inf
 
@@ -50,6 +53,16 @@ class Wire:
     def broken(self) -> str:
         """Why nothing more can be written; empty as long as it can."""
         return self._broken
+
+    @property
+    def secure(self) -> bool:
+        """The stream is encrypted."""
+        return isinstance(self._stream, trio.SSLStream)
+
+    @property
+    def local(self) -> bool:
+        """The stream is a socket pair, so that its other end is in this process; no peer can make it look so."""
+        return isinstance(self._stream, trio.SocketStream) and self._stream.socket.family == socket.AF_UNIX
 
     def peer_address(self) -> tuple[str, int] | None:
         """The peer's address and port; None for streams that are not TCP."""
@@ -132,10 +145,38 @@ class Wire:
             if self._broken:
                 raise PeerGone(f"cannot send: {self._broken}")
             try:
+                if self._owed is not None:
+                    await self._write_slices(self._owed)
+                    self._owed = None
                 await self._write_slices(memoryview(data))
             except BaseException:
                 self._broken = self._broken or "an earlier write was cut short"
                 raise
+
+    def offer(self, data: bytes) -> bool:
+        """Write now what the kernel takes at once, without waiting; true when ``data`` need not be written again.
+
+        True means that all is written, or that the rest is *owed*: the next ``write``, be it of nothing, writes that
+        first.  False means that nothing was written: another task is writing, the kernel's buffer is full, the peer
+        has left, or the stream is no TCP connection of our own (TLS).
+        """
+        if self._owed is not None or self._broken or self._write_lock.locked():
+            return False
+        if not isinstance(self._stream, trio.SocketStream):
+            return False
+        try:
+            # A trio socket does not block (trio.socket), and send_all would cost two turns of the event loop.
+            written = os.write(self._stream.socket.fileno(), data)
+        except OSError:
+            return False
+        if written < len(data):
+            self._owed = memoryview(data)[written:]
+        return True
+
+    @property
+    def owes(self) -> bool:
+        """Whether a part of what was offered waits for the next ``write``."""
+        return self._owed is not None
 
     async def _write_slices(self, data: memoryview) -> None:
         for start in range(0, len(data), _SLICE):
@@ -156,15 +197,37 @@ class Wire:
         Closing a socket with unread input resets the connection, which may destroy our last answer before
         the peer has read it (RFC 9112, section 9.6).
         """
-        if self._broken or not isinstance(self._stream, HalfCloseableStream):
+        if self._broken:
             return
         with trio.move_on_after(self.limits.linger_time):
+            if isinstance(self._stream, trio.SSLStream):
+                await self._linger_encrypted(self._stream)
+            elif isinstance(self._stream, HalfCloseableStream):
+                try:
+                    async with self._write_lock:
+                        await self._stream.send_eof()
+                except _GONE:
+                    return
+                while await self.read():
+                    pass
+
+    async def _linger_encrypted(self, stream: trio.SSLStream[Stream]) -> None:
+        """The same with TLS's own end (close_notify, RFC 8446, section 6.1) before that of TCP."""
+        await self.stop_read_ahead()
+        transport = stream.transport_stream
+        async with self._write_lock:
+            self._broken = "the connection is closed"
             try:
-                async with self._write_lock:
-                    await self._stream.send_eof()
+                # Fails after its farewell was sent when the peer has said more, or leaves without one.
+                await stream.unwrap()
+            except (*_GONE, trio.BusyResourceError):
+                pass
+            try:
+                if isinstance(transport, HalfCloseableStream):
+                    await transport.send_eof()
+                while await transport.receive_some(_SLICE):
+                    pass
             except _GONE:
-                return
-            while await self.read():
                 pass
 
     async def abort(self) -> None:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import yaml
 
-from skycore.client import Client
+from skycore.client import Access, Client
 from skycore.errors import ClientError, RequestRefused
 from skycore.plugin.namespaces import inside
 from skycore.testing.lab import Closing, FakeHost, Inside
@@ -33,7 +33,7 @@ def until(condition: Callable[[], T], seconds: float = 15.0, *, why: Callable[[]
 class Process(Closing):
     """A `skycore run` inside a fake host, with its own folder for state, configuration and log.
 
-    ``address`` is where it listens, as it is reached from inside its host.
+    ``address`` is where it listens, as it is reached from inside its host; ``access`` says who asks there.
     """
 
     program: tuple[str, ...] = (SKYCORE,)
@@ -46,6 +46,7 @@ class Process(Closing):
         configuration: Mapping[str, Any],
         *options: str,
         address: str,
+        access: Access | None = None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.host = host
@@ -54,7 +55,7 @@ class Process(Closing):
         self.state = folder / "state" / role
         self.log_file = folder / "log"
         self._options = options
-        self._client = Client(address, timeout=10)
+        self._client = Client(address, timeout=10, access=access)
         self._inside: Inside | None = None
         self.configure(configuration)
 
