@@ -25,7 +25,7 @@ from skycore.role.sections import plugin_sections as sections_of_enabled
 ROOT = Path(__file__).resolve().parent.parent
 PLUGINS = sorted(path for path in (ROOT / "plugins").iterdir() if path.is_dir())
 PROGRAMS: dict[str, click.Command] = {"skycore": skycore, "skydive": skydive}
-LEFT_OUT = {"__pycache__", "build", "dist", "node_modules"}
+LEFT_OUT = {"__pycache__", "build", "dist", "node_modules", "target"}
 
 
 def files(suffix: str = "", under: Path = ROOT) -> Iterator[Path]:
@@ -338,7 +338,11 @@ def test_sample_of_a_plugin_is_right(plugin: Path) -> None:
     loaded = load([str(plugin / "sample.yml")], {}, plugin_sections)
     (entry_points,) = pyproject(plugin)["project"]["entry-points"].values()
     assert not [str(ignored) for ignored in loaded.ignored]
-    assert any(section.endswith(f".{name}") for section in sections for name in entry_points)
+    # The lines of fabric stand in a key of ours, as Skydive's users write them.
+    lines = "fabric" in entry_points and loaded.config.analyzer.topology.fabric
+    # And so do the settings of ovsdb, in a section of their own.
+    switch = "ovsdb" in entry_points and "ovs" in sections
+    assert lines or switch or any(section.endswith(f".{name}") for section in sections for name in entry_points)
 
 
 # The import gate

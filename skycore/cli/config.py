@@ -17,10 +17,25 @@ def config() -> None:
     """Look at the configuration."""
 
 
+@config.command("password")
+@click.argument("user")
+def password(user: str) -> None:
+    """Print a line for an htpasswd file (key auth.<basic>.file): USER and the argon2 hash of a password.
+
+    The password is asked for; without a terminal it is two equal lines of standard input.
+    """
+    if not user or ":" in user or not user.isprintable():
+        raise click.BadParameter("a name has no colon and no control characters", param_hint="USER")
+    # On stderr, as the line itself goes into a file.
+    password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    click.echo(f"{user}:{load('skycore.server.auth.htpasswd:make')(password)}")
+
+
 @config.command("check")
 @options.conf
 def check(conf: tuple[str, ...]) -> None:
-    """Check configuration files, the environment, and the settings of enabled plugins.
+    """Check configuration files, the environment, the settings of enabled plugins, and the files with passwords,
+    certificates and the cluster token.
 
     Problems are printed on stderr, one per line, each with file, line, column and key; the exit code is then 2.
     Otherwise what was accepted and has no effect is printed.
@@ -34,6 +49,7 @@ def check(conf: tuple[str, ...]) -> None:
         return dict(sections)
 
     loaded = load_configuration(conf, plugin_sections=plugin_sections)
+    load("skycore.role.access:check")(loaded)
     for line in (*map(str, loaded.ignored), *failures):
         click.echo(line)
     click.echo(f"ok: {', '.join(loaded.sources) or 'no file, only defaults and the environment'}")

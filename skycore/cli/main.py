@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from skycore import __version__
+from skycore.cli.access import access_words
 from skycore.cli.lazy import Lazy, LazyGroup
 from skycore.cli.skydive import PersistentGroup, RoleCommands
 
@@ -58,7 +61,8 @@ def skydive(conf: tuple[str, ...], verbose: bool) -> None:
     },
 )
 @click.option("--analyzer", metavar="HOST:PORT", help="The analyzer or agent to ask.")
-def _client(analyzer: str | None) -> None:
+@access_words
+def _client(**_handed_on: Any) -> None:
     """Ask an analyzer or agent."""
 
 

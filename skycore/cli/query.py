@@ -5,12 +5,14 @@ from __future__ import annotations
 import click
 
 from skycore.cli import options
-from skycore.client import Client
+from skycore.cli.access import access_options
+from skycore.client import Access, Client
 
 
 @click.command("query")
 @click.argument("gremlin")
 @options.analyzer
+@access_options
 @options.timeout
 @click.option(
     "-o",
@@ -22,7 +24,7 @@ from skycore.client import Client
     expose_value=False,
     help="How to print the result.",
 )
-def query(gremlin: str, analyzer: str, timeout: float) -> None:
+def query(gremlin: str, analyzer: str, timeout: float, access: Access) -> None:
     """Ask an analyzer or agent a Gremlin query, such as "G.V().Has('Type', 'veth')"."""
-    if answer := Client(analyzer, timeout).query_json(gremlin):
+    if answer := Client(analyzer, timeout, access).query_json(gremlin):
         options.print_json(answer)

@@ -7,13 +7,15 @@ import json
 import click
 
 from skycore.cli import options
-from skycore.client import Client
+from skycore.cli.access import access_options
+from skycore.client import Access, Client
 
 
 @click.command("status")
 @options.analyzer
+@access_options
 @options.timeout
-def status(analyzer: str, timeout: float) -> None:
+def status(analyzer: str, timeout: float, access: Access) -> None:
     """Show the state of an analyzer or agent: its peers, its plugins, its store."""
-    state = Client(analyzer, timeout).status()
+    state = Client(analyzer, timeout, access).status()
     options.print_json(json.dumps(state, sort_keys=True).encode())

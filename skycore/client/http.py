@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from typing import Any, final
 
+from skycore.client.access import Access
 from skycore.config.address import Address
 from skycore.errors import ClientError, RequestRefused
 
@@ -19,15 +20,18 @@ from skycore.errors import ClientError, RequestRefused
 class Client:
     """Asks one analyzer or agent; each request has a connection of its own.
 
-    ``address`` is what `Address.parse` reads, ``http://`` before it allowed.
+    ``address`` is what `Address.parse` reads, ``http://`` or ``https://`` before it allowed; ``access`` says who asks
+    and whom to trust, left out: the user of the environment.
     ``timeout`` is the longest that one request may last, in seconds, from connecting to the last byte.
 
     All methods raise ClientError when no complete answer came, and RequestRefused when the answer is an error.
     """
 
-    def __init__(self, address: str | Address, timeout: float = 60.0) -> None:
+    def __init__(self, address: str | Address, timeout: float = 60.0, access: Access | None = None) -> None:
         self.address = address if isinstance(address, Address) else _parsed(address)
         self.timeout = timeout
+        self.access = Access.from_environment() if access is None else access
+        self.secure = self.access.secure or (isinstance(address, str) and address.lower().startswith("https://"))
 
     def query(self, gremlin: str) -> Any:
         """The result of a Gremlin query, decoded from JSON; None for an empty query."""
@@ -56,7 +60,9 @@ class Client:
         headers = {"Accept": "application/json", "Connection": "close"}
         if body is not None:
             headers["Content-Type"] = "application/json"
-        connection = http.client.HTTPConnection(self.address.host, self.address.port, timeout=self.timeout)
+        if self.access.authorization is not None:
+            headers["Authorization"] = self.access.authorization
+        connection = self._connection()
         end = _Deadline(self.timeout)
         try:
             connection.connect()
@@ -72,21 +78,33 @@ class Client:
             connection.close()
         if response.status >= 300:
             text = answer.decode("utf-8", "replace").rstrip("\n") or response.reason
+            if response.status == 401 and self.access.authorization is None:
+                text += "; give a user: SKYDIVE_USERNAME and SKYDIVE_PASSWORD"
             raise RequestRefused(response.status, text)
         return answer
+
+    def _connection(self) -> http.client.HTTPConnection:
+        host, port = self.address.host, self.address.port
+        if self.secure:
+            return http.client.HTTPSConnection(host, port, timeout=self.timeout, context=self.access.context())
+        return http.client.HTTPConnection(host, port, timeout=self.timeout)
 
     def _explain(self, error: Exception, end: _Deadline) -> str:
         if end.passed or isinstance(error, TimeoutError):
             return f"{self.address} gave no complete answer within {self.timeout:g} s"
         if isinstance(error, http.client.HTTPException):
             return f"{self.address} gave no complete HTTP answer: {type(error).__name__} {error}".rstrip()
+        if self.secure and type(error).__name__ == "SSLCertVerificationError":
+            return f"{self.address} shows a certificate that is not trusted: {error}; see --cacert"
         reason = getattr(error, "strerror", None) or str(error)
         return f"cannot reach {self.address}: {reason}; is an analyzer or agent listening there?"
 
 
 def _parsed(text: str) -> Address:
     try:
-        return Address.parse(text.removeprefix("http://").removesuffix("/"))
+        scheme, separator, rest = text.partition("://")
+        bare = rest if separator and scheme.lower() in ("http", "https") else text
+        return Address.parse(bare.removesuffix("/"))
     except ValueError as error:
         raise ClientError(f"cannot ask there: {error}") from None
 

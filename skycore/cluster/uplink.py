@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -28,8 +29,8 @@ _FIRST_PAUSE, _LAST_PAUSE = 0.1, 5.0
 _AT_ONCE = 1 << 20
 _REASON = 500
 
-Dial = Callable[[], Awaitable[trio.SocketStream]]
-"""Opens a stream to the analyzer: over TCP, or in memory when it lives in the same process."""
+Dial = Callable[[], Awaitable[trio.SocketStream | trio.SSLStream[trio.SocketStream]]]
+"""Opens a stream to the analyzer: over TCP or TLS, or in memory when it lives in the same process."""
 
 
 @attrs.define
@@ -50,16 +51,19 @@ class Uplink:
     """One analyzer, for as long as the agent runs: connects, sends, and connects again.
 
     ``name`` is the analyzer's address as configured; it names the reader in the spool.  ``ready`` is set when
-    the agent's first inventory is complete, and so its first state may be told.
+    the agent's first inventory is complete, and so its first state may be told.  ``authorization`` is the header
+    of that name that the analyzer is shown.
     """
 
-    def __init__(self, name: str, dial: Dial, recorder: Recorder, *, ready: trio.Event, token: str | None) -> None:
+    def __init__(
+        self, name: str, dial: Dial, recorder: Recorder, *, ready: trio.Event, authorization: str | None
+    ) -> None:
         self.state = LinkState(name)
         self._dial = dial
         self._recorder = recorder
         self._reader = recorder.spool.reader(name)
         self._ready = ready
-        self._token = token
+        self._authorization = authorization
         self._moved = trio.Event()
 
     async def moved(self) -> None:
@@ -117,8 +121,8 @@ class Uplink:
             (b"X-Host-ID", self._recorder.graph.host.encode()),
             (b"X-Client-Type", b"agent"),
         ]
-        if self._token is not None:
-            headers.append((b"Authorization", b"Bearer " + self._token.encode()))
+        if self._authorization is not None:
+            headers.append((b"Authorization", self._authorization.encode()))
         async with trio.open_nursery() as nursery:
             with trio.move_on_after(_CONNECT_TIME) as scope:
                 stream = await self._dial()
@@ -224,6 +228,28 @@ def tcp(address: Address) -> Dial:
 
     async def dial() -> trio.SocketStream:
         return await trio.open_tcp_stream(address.host, address.port)
+
+    return dial
+
+
+def tls(
+    address: Address, context: Callable[[], ssl.SSLContext]
+) -> Callable[[], Awaitable[trio.SSLStream[trio.SocketStream]]]:
+    """A dial over TLS, with the context of that moment; the analyzer's certificate must be for the address's host."""
+
+    async def dial() -> trio.SSLStream[trio.SocketStream]:
+        transport = await trio.open_tcp_stream(address.host, address.port)
+        stream = trio.SSLStream(transport, context(), server_hostname=address.host, https_compatible=True)
+        try:
+            await stream.do_handshake()
+        except trio.BrokenResourceError as error:
+            await trio.aclose_forcefully(stream)
+            cause = error.__cause__ or "the analyzer closed the connection"
+            raise LinkError(f"no TLS with {address}: {cause}; see tls.ca_cert, and tls.server_cert there") from error
+        except BaseException:
+            await trio.aclose_forcefully(stream)
+            raise
+        return stream
 
     return dial
 

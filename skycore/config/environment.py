@@ -20,8 +20,8 @@ from skycore.config.tree import Item, Kinds, Leaf, Names, Section, child
 from skycore.errors import Problem
 
 PREFIX = "SKYDIVE_"
-NOT_KEYS = frozenset(("SKYDIVE_ANALYZER", "SKYDIVE_USERNAME", "SKYDIVE_PASSWORD"))
-"""Variables of the command-line client, which are no configuration keys."""
+NOT_KEYS = frozenset(("SKYDIVE_ANALYZER", "SKYDIVE_USERNAME", "SKYDIVE_PASSWORD", "SKYDIVE_PUBLIC_INTERFACES"))
+"""Variables of the command-line client, and one that stands for lines of a key (skycore.role.public)."""
 
 _MAX_NAME = 200
 

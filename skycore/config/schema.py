@@ -48,16 +48,25 @@ def state_path() -> str:
 
 @attrs.frozen(kw_only=True)
 class TLS:
-    client_cert: str = setting("", "PEM file with the X509 certificate shown when connecting out.")
-    client_key: str = setting("", "PEM file with the key of tls.client_cert.", secret=True)
-    server_cert: str = setting("", "PEM file with the X509 certificate of the listening side.")
-    server_key: str = setting("", "PEM file with the key of tls.server_cert.", secret=True)
-    ca_cert: str = setting("", "PEM file with the authorities trusted in both directions.")
-    require_client_cert: bool = setting(False, "Refuse clients that show no valid certificate.")
+    client_cert: str = setting("", "PEM file with the X509 certificate shown when connecting out.", effective=True)
+    client_key: str = setting("", "PEM file with the key of tls.client_cert.", effective=True, secret=True)
+    server_cert: str = setting("", "PEM file with the X509 certificate of the listening side.", effective=True)
+    server_key: str = setting("", "PEM file with the key of tls.server_cert.", effective=True, secret=True)
+    ca_cert: str = setting(
+        "",
+        "PEM file with the authorities trusted in both directions.",
+        effective=True,
+        default_text="those of the system",
+    )
+    require_client_cert: bool = setting(
+        False, "Refuse clients that show no certificate of tls.ca_cert.", effective=True
+    )
 
 
 @attrs.frozen(kw_only=True)
 class Rest:
+    query_timeout: Seconds = setting(10.0, "How long one query may run.", effective=True)
+    query_elements: Positive = setting(1_000_000, "How many elements one query may hold in a step.", effective=True)
     debug: bool = setting(False, "Nothing; accepted because Skydive lists it.")
 
 
@@ -70,12 +79,18 @@ class WebSocket:
     bulk_maxmsgs: Count = setting(100, "Nothing; accepted because Skydive lists it.")
     bulk_maxdelay: Seconds = setting(2.0, "Nothing; accepted because Skydive lists it.")
     queue_size: Positive = setting(10000, "Messages that may wait for one connection.")
-    enable_write_compression: bool = setting(True, "Compress what is written (permessage-deflate).")
+    enable_write_compression: bool = setting(
+        True, "Compress WebSocket messages for clients that offer permessage-deflate.", effective=True
+    )
 
 
 @attrs.frozen(kw_only=True)
 class HTTP:
     cookie: Mapping[str, str] = setting(dict, "Cookies sent by outgoing connections, for proxies.", secret=True)
+    allowed_origins: tuple[str, ...] = setting(
+        (), "Origins (https://host:port) whose pages may use cookies, or a port without authentication.", effective=True
+    )
+    session_time: Seconds = setting(86400.0, "How long a login lasts.", effective=True)
     rest: Rest = Rest()
     ws: WebSocket = WebSocket()
 
@@ -137,18 +152,22 @@ class Cluster:
 
 @attrs.frozen(kw_only=True)
 class APIAuth:
-    backend: Word = setting("noauth", "Name of the auth section that checks users of the API.")
+    backend: Word = setting("noauth", "Name of the auth section that checks users of the API.", effective=True)
 
 
 @attrs.frozen(kw_only=True)
 class Credentials:
-    username: str = setting("", "User name sent to analyzers.")
-    password: str = setting("", "Password sent to analyzers.", secret=True)
+    username: str = setting("", "User name sent to analyzers when there is no cluster.token_file.", effective=True)
+    password: str = setting("", "Password sent to analyzers.", effective=True, secret=True)
 
 
 @attrs.frozen(kw_only=True)
-class ClusterAuth(Credentials):
-    backend: Word = setting("noauth", "Name of the auth section that checks agents and other analyzers.")
+class ClusterAuth:
+    username: str = setting("", "User name sent to other analyzers.")
+    password: str = setting("", "Password sent to other analyzers.", secret=True)
+    backend: Word = setting(
+        "noauth", "Name of the auth section that checks agents which do not show the cluster token.", effective=True
+    )
 
 
 @attrs.frozen(kw_only=True)
@@ -185,7 +204,7 @@ class MetadataFile:
 @attrs.frozen(kw_only=True)
 class MetadataConfig:
     files: tuple[MetadataFile, ...] = setting(
-        (), "Files whose value at selector becomes Config.<name> of the host node, followed live."
+        (), "Files whose value at selector becomes Config.<name> of the host node, followed live.", effective=True
     )
 
 
@@ -231,7 +250,9 @@ class AnalyzerFlow:
 class AnalyzerTopology:
     backend: Word = setting("embedded", "Name of the storage section that keeps the graph's history.", effective=True)
     probes: tuple[ProbeName, ...] = setting((), "Topology probes of the analyzer.", effective=True)
-    fabric: tuple[str, ...] = setting((), "Static nodes and links between them and the hosts.")
+    fabric: tuple[str, ...] = setting(
+        (), "Static nodes and links between them and the hosts (skydive-probe-fabric).", effective=True
+    )
 
 
 @attrs.frozen(kw_only=True)
@@ -304,19 +325,23 @@ class Etcd:
 
 @attrs.frozen(kw_only=True)
 class RBACModel:
-    request_definition: tuple[str, ...] = setting(("sub, obj, act",), "Casbin's request definition.")
-    policy_definition: tuple[str, ...] = setting(("sub, obj, act, eft",), "Casbin's policy definition.")
-    role_definition: tuple[str, ...] = setting(("_, _",), "Casbin's role definition.")
+    request_definition: tuple[str, ...] = setting(("sub, obj, act",), "Casbin's request definition.", effective=True)
+    policy_definition: tuple[str, ...] = setting(("sub, obj, act, eft",), "Casbin's policy definition.", effective=True)
+    role_definition: tuple[str, ...] = setting(("_, _",), "Casbin's role definition.", effective=True)
     policy_effect: tuple[str, ...] = setting(
-        ("some(where (p_eft == allow)) && !some(where (p_eft == deny))",), "Casbin's policy effect."
+        ("some(where (p_eft == allow)) && !some(where (p_eft == deny))",), "Casbin's policy effect.", effective=True
     )
-    matchers: tuple[str, ...] = setting(("g(r.sub, p.sub) && r.obj == p.obj && r.act == p.act",), "Casbin's matchers.")
+    matchers: tuple[str, ...] = setting(
+        ("g(r.sub, p.sub) && r.obj == p.obj && r.act == p.act",), "Casbin's matchers.", effective=True
+    )
 
 
 @attrs.frozen(kw_only=True)
 class RBAC:
     model: RBACModel = RBACModel()
-    policy: tuple[str, ...] = setting((), "Lines of policy (p, …) and of roles (g, …) besides the built-in ones.")
+    policy: tuple[str, ...] = setting(
+        (), "Lines of policy (p, …) and of roles (g, …) besides the built-in ones.", effective=True
+    )
 
 
 @attrs.frozen(kw_only=True)

@@ -247,8 +247,13 @@ class OrientDB:
 
 @attrs.frozen(kw_only=True)
 class BasicAuth:
-    file: str = setting("", "htpasswd file.")
-    users: Mapping[str, str] = setting(dict, "Passwords by user, used when there is no file.", secret=True)
+    file: str = setting("", "htpasswd file; read again when it changes.", effective=True)
+    users: Mapping[str, str] = setting(
+        dict,
+        "Passwords, or their hashes as in an htpasswd file, by user; used without file.",
+        effective=True,
+        secret=True,
+    )
 
 
 @attrs.frozen(kw_only=True)

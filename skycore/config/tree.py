@@ -78,7 +78,7 @@ class Kinds:
 
 Item: TypeAlias = Leaf | Section | Names | Kinds
 _CHOICE = Leaf(values.Word, "", None, "What the section is.", True, False)
-_ROLE = Leaf(str, "admin", None, "Role given to a user that has none.", False, False)
+_ROLE = Leaf(str, "admin", None, "Role of users of whom rbac.policy says nothing.", True, False)
 
 
 def build(plugin_sections: Mapping[str, type] = MappingProxyType({})) -> Section:
@@ -92,7 +92,8 @@ def build(plugin_sections: Mapping[str, type] = MappingProxyType({})) -> Section
     children.pop("plugins")
     storage = {kind: _section(cls, plugin=kind not in ("embedded", "memory")) for kind, cls in STORAGE.items()}
     children["storage"] = Kinds("driver", {}, storage)
-    children["auth"] = Kinds("type", {"role": _ROLE}, {name: _section(cls, plugin=True) for name, cls in AUTH.items()})
+    auth = {kind: _section(cls, plugin=kind not in ("basic", "noauth")) for kind, cls in AUTH.items()}
+    children["auth"] = Kinds("type", {"role": _ROLE}, auth)
     root = attrs.evolve(root, children=children)
     for path, cls in SECTIONS.items():
         root = _place(root, path.split("."), _section(cls, plugin=True))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -12,17 +11,22 @@ import trio
 
 from skycore.cluster.recorder import Recorder
 from skycore.cluster.spool import Spool, next_epoch
-from skycore.cluster.uplink import Dial, Uplink, tcp
+from skycore.cluster.uplink import Dial, Uplink, tcp, tls
+from skycore.config import Address, to_public
 from skycore.graph.graph import Graph, now_ms
 from skycore.graph.live import LiveView
 from skycore.gremlin import QueryContext
-from skycore.plugin.host import PluginHost, host_node_id
-from skycore.role import status
+from skycore.plugin.host import PluginHost
+from skycore.role import access, figures, status
 from skycore.role.floor import RevisionFloor
-from skycore.role.port import Port, keep_alive
+from skycore.role.hostnode import HostNode
+from skycore.role.language import learn_steps
+from skycore.role.port import Port, keep_alive, query_limits
 from skycore.role.setup import Setup
 from skycore.server import rest
-from skycore.server.subscriber import SubscriberHub
+from skycore.server.api.services import Services
+from skycore.server.auth.upgrades import guarded
+from skycore.server.hub import Hub
 
 log = structlog.get_logger(__name__)
 
@@ -44,21 +48,44 @@ class Agent:
         self.graph = Graph(
             host=config.host_id, origin=f"agent.{config.host_id}", with_tids=True, floor=self._floor.start()
         )
-        self.graph.claimant("skycore").put(
-            host_node_id(self.graph),
-            {**config.agent.metadata, "Name": config.host_id, "Type": "host", "Hostname": socket.gethostname()},
-        )
+        self._node = HostNode(self.graph, config)
         self.plugins = PluginHost(self.graph, setup.probes("agent"), role="agent")
-        dials = {str(address): tcp(address) for address in config.analyzers} | dict(local or {})
+        self.certificates = access.certificates(config)
+        dials = {str(address): self._dial(address) for address in config.analyzers} | dict(local or {})
         self._ready = trio.Event()
         self.spool, self.recorder, self.uplinks = self._links(folder / "spool", dials)
-        self.hub = SubscriberHub(self.graph, service="agent", keep_alive=keep_alive(config))
         self.view = LiveView(self.graph)
-        queries = QueryContext(self.view, now_ms)
-        app = rest.application(
-            service="agent", host=config.host_id, queries=queries, status=partial(status.of_agent, self)
+        self.step_faults: dict[str, str] = {}
+        gates = access.gates(config, "agent")
+        self.services = Services(
+            role="agent",
+            host=config.host_id,
+            gatekeeper=gates.api,
+            queries=QueryContext(self.view, now_ms, limits=query_limits(config)),
+            status=partial(status.of_agent, self),
+            figures=partial(figures.of_agent, self),
+            config=to_public(config),
         )
-        self.port = Port("agent.listen", config.agent.listen, app, {"/ws/subscriber": self.hub.serve})
+        self.hub = Hub(
+            self.graph,
+            self.services.queries,
+            service="agent",
+            keep_alive=keep_alive(config),
+            compression=config.http.ws.enable_write_compression,
+        )
+        self.port = Port(
+            "agent.listen",
+            config.agent.listen,
+            rest.application(self.services),
+            guarded({"/ws/subscriber": self.hub.subscribe, "/ws/publisher": self.hub.publish}, gates.api),
+            self.certificates,
+        )
+
+    def _dial(self, address: Address) -> Dial:
+        certificates = self.certificates
+        if certificates.client is None:
+            return tcp(address)
+        return tls(address, certificates.client_now)
 
     def _links(self, folder: Path, dials: Mapping[str, Dial]) -> tuple[Spool | None, Recorder | None, list[Uplink]]:
         if not dials:
@@ -66,19 +93,23 @@ class Agent:
         epoch = next_epoch(folder, now_ms())
         spool = Spool(folder, epoch, self._setup.config.agent.spool.max_bytes)
         recorder = Recorder(self.graph, spool)
-        token = self._setup.token()
-        uplinks = [Uplink(name, dial, recorder, ready=self._ready, token=token) for name, dial in dials.items()]
+        shown = access.authorization(self._setup.config)
+        uplinks = [Uplink(name, dial, recorder, ready=self._ready, authorization=shown) for name, dial in dials.items()]
         spool.retain(list(dials))
         return spool, recorder, uplinks
 
     async def start(self, nursery: trio.Nursery) -> None:
         """Bind the port, start probes and links."""
+        nursery.start_soon(self.certificates.follow)
+        await nursery.start(self.hub.run)
         await nursery.start(self.port.run)
         nursery.start_soon(self.view.run)
         nursery.start_soon(self._floor.keep, self.graph)
+        nursery.start_soon(self._node.run)
         for uplink in self.uplinks:
             nursery.start_soon(uplink.run)
         await nursery.start(self.plugins.run)
+        self.step_faults = learn_steps(self.services.queries, self.plugins)
         nursery.start_soon(self._when_ready, nursery)
         if not self.uplinks:
             log.warning("no analyzers are configured (key analyzers): what is seen here stays here")

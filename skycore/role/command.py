@@ -67,6 +67,6 @@ def _listening(config: Config, role: str, listen: str) -> Config:
 @click.command("plugins")
 def plugins() -> None:
     """List the installed plugins, by kind, with the package that brings each."""
-    for kind, group in (("probe", discovery.PROBES), ("storage", discovery.STORES)):
+    for kind, group in (("probe", discovery.PROBES), ("storage", discovery.STORES), ("auth", discovery.AUTH)):
         for name, package in discovery.installed(group).items():
             click.echo(f"{kind:<8} {name:<16} {package}")

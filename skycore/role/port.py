@@ -9,7 +9,9 @@ import trio
 
 from skycore.config import Address, Config
 from skycore.errors import SkycoreError
+from skycore.gremlin import Limits
 from skycore.server.acceptor import Acceptor
+from skycore.server.certificates import Certificates
 from skycore.server.upgrade import UpgradeHandler
 from skycore.server.websocket import KeepAlive
 
@@ -19,13 +21,20 @@ def keep_alive(config: Config) -> KeepAlive:
     return KeepAlive(ping_delay=config.http.ws.ping_delay, pong_timeout=config.http.ws.pong_timeout)
 
 
+def query_limits(config: Config) -> Limits:
+    """What one query may use."""
+    return Limits(elements=config.http.rest.query_elements, seconds=config.http.rest.query_timeout)
+
+
 class Port:
     """Listens on one address and serves until cancelled."""
 
-    def __init__(self, key: str, address: Address, app: Any, upgrades: Mapping[str, UpgradeHandler]) -> None:
+    def __init__(
+        self, key: str, address: Address, app: Any, upgrades: Mapping[str, UpgradeHandler], certificates: Certificates
+    ) -> None:
         self._key = key
         self._address = address
-        self.acceptor = Acceptor(app, upgrades)
+        self.acceptor = Acceptor(app, upgrades, tls=lambda: certificates.server)
         self.bound: list[str] = []
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:

@@ -6,12 +6,14 @@ import os
 import resource
 import signal
 import sys
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import structlog
 import trio
 
 from skycore.errors import SkycoreError
+from skycore.role import memory
 from skycore.role.agent import Agent
 from skycore.role.analyzer import Analyzer
 from skycore.role.setup import Setup
@@ -19,6 +21,8 @@ from skycore.role.setup import Setup
 log = structlog.get_logger(__name__)
 
 _DESCRIPTORS = 65536
+SWITCH_SECONDS = 0.0005
+"""For how long a worker thread may keep the event loop from the interpreter's lock; Python's own 5 ms are felt."""
 
 Role = Literal["agent", "analyzer", "allinone"]
 
@@ -30,14 +34,17 @@ async def serve(role: Role, setup: Setup) -> None:
     SkycoreError when something cannot be started.  When a probe is stuck, the process leaves by ``os._exit``
     after everything else was saved: nothing can end such a task.
     """
-    for part in ("agent", "analyzer") if role == "allinone" else (role,):
-        setup.check_listen(f"{part}.listen")
+    if role != "analyzer":
+        setup.check_listen("agent")
+    if role != "agent":
+        setup.check_listen("analyzer")
     analyzer = Analyzer(setup) if role != "agent" else None
     agent: Agent | None = None
     stuck: list[str] = []
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_watch_signals, stop := trio.Event())
+            nursery.start_soon(_watch_hangup, lambda: [part for part in (analyzer, agent) if part is not None])
             if analyzer is not None:
                 await analyzer.start(nursery)
             if role != "analyzer":
@@ -45,6 +52,7 @@ async def serve(role: Role, setup: Setup) -> None:
                 local = {"local": lambda: port.connect(nursery)} if port is not None else {}
                 agent = Agent(setup, local)
                 await agent.start(nursery)
+            nursery.start_soon(memory.care)
             await stop.wait()
             log.info("stopping")
             # First the agent, so that what its probes said last still reaches the analyzer.
@@ -76,9 +84,18 @@ async def _watch_signals(stop: trio.Event) -> None:
             stop.set()
 
 
+async def _watch_hangup(parts: Callable[[], Sequence[Agent | Analyzer]]) -> None:
+    """SIGHUP: read the certificates again, as the files may have changed within the resolution of their times."""
+    with trio.open_signal_receiver(signal.SIGHUP) as signals:
+        async for _ in signals:
+            for part in parts():
+                part.certificates.reload()
+
+
 def run(role: Role, setup: Setup) -> None:
     """The same, from outside of trio; SkycoreError comes out as itself."""
     _allow_descriptors()
+    sys.setswitchinterval(SWITCH_SECONDS)
     try:
         trio.run(serve, role, setup)
     except BaseExceptionGroup as group:

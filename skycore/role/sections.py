@@ -42,6 +42,13 @@ def plugin_sections(enabled: Enabled) -> tuple[dict[str, type], list[str]]:
             failures.append(f"storage.{driver}: {error}")
         else:
             found.setdefault(store.section, store.Settings)
+    for kind in sorted(set(enabled.auth) & discovery.installed(discovery.AUTH).keys()):
+        try:
+            backend = discovery.load(discovery.AUTH, kind)
+        except PluginError as error:
+            failures.append(f"auth.{kind}: {error}")
+        else:
+            found.setdefault(backend.section, backend.Settings)
     return found, failures
 
 

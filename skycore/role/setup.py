@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -15,14 +16,15 @@ import structlog
 from skycore import config as configuration
 from skycore.config import Config, Loaded, load
 from skycore.config.document import MAX_BYTES
-from skycore.errors import ConfigurationError, ListenRefused, PluginError, Problem
+from skycore.errors import ConfigurationError, PluginError, Problem
 from skycore.plugin import discovery
 from skycore.plugin.host import Enabled, wanted
+from skycore.role import access
+from skycore.role.public import public_interfaces
 from skycore.role.sections import plugin_sections, section_fault
 
 log = structlog.get_logger(__name__)
 
-_LOOPBACK = ("localhost", "::1")
 _ROLES = ("agent", "analyzer")
 
 
@@ -42,39 +44,23 @@ class Setup:
     def probes(self, role: str) -> Enabled:
         """The topology probes that this role is to run."""
         listed = self.config.agent.topology.probes if role == "agent" else self.config.analyzer.topology.probes
-        return Enabled(wanted(listed, role), self._settings)
+        names = wanted(listed, role)
+        if role == "analyzer" and self._fabric() and not {"fabric", "-fabric"} & set(listed):
+            names.append("fabric")
+        return Enabled(names, self._settings)
 
-    def token(self) -> str | None:
-        """The cluster token, None when none is configured.  Raises ConfigurationError."""
-        path = self.config.cluster.token_file
-        if not path:
-            return None
-        try:
-            token = Path(path).read_text().strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigurationError([Problem(path, 0, 0, "cluster.token_file", f"cannot be read: {error}")]) from error
-        if len(token) < 16 or not token.isascii() or not token.isprintable():
-            raise ConfigurationError(
-                [
-                    Problem(
-                        path, 0, 0, "cluster.token_file", "must hold one line of at least 16 printable ASCII characters"
-                    )
-                ]
-            )
-        return token
+    def _fabric(self) -> tuple[str, ...]:
+        """The lines of the probe ``fabric``, which stand in a key of ours as Skydive's users write them."""
+        return (*self.config.analyzer.topology.fabric, *public_interfaces(os.environ))
 
-    def check_listen(self, key: str) -> None:
+    def check_listen(self, part: access.Part) -> None:
         """Refuse to listen for others while nothing protects what is served there."""
-        section, _, _ = key.partition(".")
-        address = getattr(self.config, section).listen
-        if self.insecure_listen or address.host in _LOOPBACK or address.host.startswith("127."):
-            return
-        raise ListenRefused(
-            f"{key} is {address}, which others can reach, and its API has no authentication yet: "
-            "listen on 127.0.0.1, or say --insecure-listen when the network itself is protected"
-        )
+        if not self.insecure_listen:
+            access.check_listen(self.config, part)
 
-    def _settings(self, _name: str, section: str, cls: type) -> Any:
+    def _settings(self, name: str, section: str, cls: type) -> Any:
+        if name == "fabric":
+            return cls(links=self._fabric())
         broken = section_fault(section, cls)
         if broken is not None:
             raise PluginError(broken)

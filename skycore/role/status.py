@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from skycore.graph.graph import Graph
+from skycore.gremlin import gap_object
 from skycore.plugin.host import PluginHost
-from skycore.server.subscriber import SubscriberHub
+from skycore.server.handshake import Client
+from skycore.storage.absent import AbsentStore
+from skycore.storage.keeper import HistoryKeeper
 
 if TYPE_CHECKING:
     from skycore.role.agent import Agent
@@ -21,7 +25,7 @@ def of_agent(agent: Agent) -> dict[str, Any]:
     spool = agent.spool
     recorder = agent.recorder
     return {
-        "Clients": _subscribers(agent.hub),
+        "Clients": _clients(agent.hub.subscribers, agent.hub.publishers),
         "Analyzers": {
             uplink.state.remote_host or uplink.state.analyzer: {
                 **_connection("analyzer", uplink.state.analyzer, uplink.state.connected_at, uplink.state.connected),
@@ -46,6 +50,7 @@ def of_agent(agent: Agent) -> dict[str, Any]:
             "Error": recorder.error,
         },
         "Graph": _graph(agent.graph),
+        "Gremlin": {"Faults": agent.step_faults},
     }
 
 
@@ -66,22 +71,31 @@ def of_analyzer(analyzer: Analyzer) -> dict[str, Any]:
             for link in analyzer.intake.links.values()
         },
         "Peers": {"Incomers": {}, "Outgoers": {}},
-        "Publishers": {},
-        "Subscribers": _subscribers(analyzer.hub),
+        "Publishers": _clients(analyzer.hub.publishers, analyzer.hub.both),
+        "Subscribers": _clients(analyzer.hub.subscribers),
         "Alerts": {"IsMaster": True},
         "Captures": {"IsMaster": True},
         "Probes": _probes(analyzer.plugins),
         "History": {
-            "State": "failing" if keeper.error else "running",
+            "State": _history_state(keeper),
             "Error": keeper.error,
             "Revisions": keeper.revisions,
             "Commits": keeper.commits,
             "Backlog": keeper.backlog,
             "Gaps": keeper.gaps,
+            "LatestGaps": [gap_object(gap) for gap in keeper.latest_gaps],
             "Store": keeper.store.status(),
         },
+        "Rules": analyzer.rules.status(),
         "Graph": _graph(analyzer.graph),
+        "Gremlin": {"Faults": analyzer.step_faults},
     }
+
+
+def _history_state(keeper: HistoryKeeper) -> str:
+    if isinstance(keeper.store, AbsentStore):
+        return "unavailable"
+    return "failing" if keeper.error else "running"
 
 
 def _connection(service: str, address: str, since: int | None, connected: bool) -> dict[str, Any]:
@@ -96,14 +110,18 @@ def _connection(service: str, address: str, since: int | None, connected: bool) 
     }
 
 
-def _subscribers(hub: SubscriberHub) -> dict[str, Any]:
+def _clients(*pools: Mapping[str, Client]) -> dict[str, Any]:
     return {
         host: {
             **_connection(client.kind, client.address, client.connected_at, True),
+            "ClientProtocol": client.protocol,
             "Sent": client.sent,
             "Coalesced": client.coalesced,
+            "Refused": client.refused,
+            "GremlinFilter": client.filter,
         }
-        for host, client in hub.subscribers.items()
+        for pool in pools
+        for host, client in pool.items()
     }
 
 

@@ -35,6 +35,10 @@ PROGRAMS: Final[Mapping[str, str]] = {
     "ip": "iproute2",
     "losetup": "mount",
     "nsenter": "util-linux",
+    "ovs-ofctl": "openvswitch-common",
+    "ovs-vsctl": "openvswitch-switch",
+    "ovs-vswitchd": "openvswitch-switch",
+    "ovsdb-server": "openvswitch-switch",
     "runc": "runc",
     "unshare": "util-linux",
 }

@@ -96,7 +96,6 @@ class AnalyzerEnd:
         self.graph = Graph(host="z", origin="analyzer.z", with_tids=False, floor=floor)
         self.graph.log = ChangeLog(
             key=lambda revision: revision.id,
-            ended=lambda revision: revision.deleted_at,
             size=lambda revision: len(revision.json),
             bound=bound,
         )
@@ -163,7 +162,8 @@ class AgentEnd:
         self.ready = trio.Event()
         self._dial = dial
         self.streams: list[trio.SocketStream] = []
-        self.uplink = Uplink("analyzer", self._connect, self.recorder, ready=self.ready, token=token)
+        shown = None if token is None else f"Bearer {token}"
+        self.uplink = Uplink("analyzer", self._connect, self.recorder, ready=self.ready, authorization=shown)
         self.probe = self.graph.claimant("probe")
         self.probe.put(f"{host}:host", {"Type": "host", "Name": host})
         self._scope = trio.CancelScope()
