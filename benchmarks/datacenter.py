@@ -34,17 +34,21 @@ def data_centre(nodes: int, seed: int = 42) -> DataCentre:
     chosen = random.Random(seed)
     hosts = max(1, round(nodes / _HOST_NODES))
     made = DataCentre({}, [], hosts)
-    racks = -(-hosts // _HOSTS_A_RACK)
-    for spine in range(4):
-        made.nodes[f"spine-{spine}"] = _interface(chosen, f"spine-{spine}", "switch", 0)
-    for rack in range(racks):
-        made.nodes[f"tor-{rack}"] = _interface(chosen, f"tor-{rack}", "switch", 1)
-        made.edges.extend((f"spine-{spine}", f"tor-{rack}", "layer2") for spine in range(4))
-    for host in range(hosts):
-        for id, metadata, links in _host(chosen, host):
-            made.nodes[id] = metadata
-            made.edges.extend(links)
+    for id, metadata, links in streamed(hosts, chosen):
+        made.nodes[id] = metadata
+        made.edges.extend(links)
     return made
+
+
+def streamed(hosts: int, chosen: random.Random) -> Iterator[tuple[str, Metadata, list[tuple[str, str, str]]]]:
+    """Each node with its metadata, and the edges that lead to it; parents come before their children."""
+    for spine in range(4):
+        yield f"spine-{spine}", _interface(chosen, f"spine-{spine}", "switch", 0), []
+    for rack in range(-(-hosts // _HOSTS_A_RACK)):
+        links = [(f"spine-{spine}", f"tor-{rack}", "layer2") for spine in range(4)]
+        yield f"tor-{rack}", _interface(chosen, f"tor-{rack}", "switch", 1), links
+    for host in range(hosts):
+        yield from _host(chosen, host)
 
 
 def _host(chosen: random.Random, host: int) -> Iterator[tuple[str, Metadata, list[tuple[str, str, str]]]]:
