@@ -23,6 +23,7 @@ from skycore.config import Enabled, load
 from skycore.role.sections import plugin_sections as sections_of_enabled
 
 ROOT = Path(__file__).resolve().parent.parent
+NATIVE = ROOT / "native"
 PLUGINS = sorted(path for path in (ROOT / "plugins").iterdir() if path.is_dir())
 PROGRAMS: dict[str, click.Command] = {"skycore": skycore, "skydive": skydive}
 LEFT_OUT = {"__pycache__", "build", "dist", "node_modules", "target"}
@@ -222,12 +223,13 @@ def test_licence() -> None:
     text = (ROOT / "LICENSE").read_text()
     assert "Apache License\n                           Version 2.0, January 2004" in text
     assert "END OF TERMS AND CONDITIONS" in text
-    for folder in (ROOT, *PLUGINS):
+    for folder in (ROOT, NATIVE, *PLUGINS):
         assert pyproject(folder)["project"]["license"] == "Apache-2.0", folder
 
 
 def test_one_version() -> None:
-    versions = {named(folder / "x"): pyproject(folder)["project"]["version"] for folder in (ROOT, *PLUGINS)}
+    versions = {named(folder / "x"): pyproject(folder)["project"]["version"] for folder in (ROOT, NATIVE, *PLUGINS)}
+    versions["crate"] = tomllib.loads((NATIVE / "Cargo.toml").read_text())["package"]["version"]
     assert set(versions.values()) == {package.__version__}, versions
 
 

@@ -29,6 +29,8 @@ import trio
 PROGRAMS: Final[Mapping[str, str]] = {
     "busybox": "busybox-static",
     "containerd": "containerd",
+    "crun": "crun",
+    "ctr": "containerd",
     "docker": "docker.io",
     "dockerd": "docker.io",
     "ethtool": "ethtool",
@@ -39,6 +41,7 @@ PROGRAMS: Final[Mapping[str, str]] = {
     "ovs-vsctl": "openvswitch-switch",
     "ovs-vswitchd": "openvswitch-switch",
     "ovsdb-server": "openvswitch-switch",
+    "podman": "podman",
     "runc": "runc",
     "unshare": "util-linux",
 }
