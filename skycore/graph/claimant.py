@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, final
 
 import attrs
 
 from skycore.errors import ClaimError
-from skycore.graph.claims import Claim
+from skycore.graph.claims import Claim, Voice
 from skycore.graph.element import canonical_metadata
 from skycore.graph.identity import edge_id
 
 if TYPE_CHECKING:
     from skycore.graph.graph import Graph
+
+_SHARED: Final = 1024
+"""Voices that a claimant remembers for its next claims; there are few more than scopes."""
 
 
 @attrs.frozen
@@ -33,11 +36,33 @@ class Withdrawal:
             return [self.id]
         return [
             id
-            for id, claim in self.claimant.claims.items()
-            if (self.scope is None or claim.scope == self.scope)
+            for id, voice in self.claimant.voices.items()
+            if (self.scope is None or voice.scope == self.scope)
             and (self.keep is None or id not in self.keep)
-            and (self.before_generation is None or claim.generation < self.before_generation)
+            and (self.before_generation is None or voice.generation < self.before_generation)
         ]
+
+
+@final
+class Claims(Mapping[str, Claim]):
+    """The claims of one claimant, by the ID of the element; each is made when it is asked for."""
+
+    def __init__(self, claimant: Claimant) -> None:
+        self._claimant = claimant
+
+    def __getitem__(self, id: str) -> Claim:
+        if id not in self._claimant.voices:
+            raise KeyError(id)
+        return self._claimant.graph.claim_of(self._claimant, id)
+
+    def __contains__(self, id: object) -> bool:
+        return id in self._claimant.voices
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._claimant.voices)
+
+    def __len__(self) -> int:
+        return len(self._claimant.voices)
 
 
 class Claimant:
@@ -45,6 +70,7 @@ class Claimant:
 
     A claimant that starts anew (``restart``) keeps what it claimed; the claims of earlier runs are replaced
     scope by scope by its snapshots, and what is left of them goes at ``settled``.
+    ``voices`` has a member for each claim: in which voice it is said.
     """
 
     def __init__(self, graph: Graph, name: str, plugin: str) -> None:
@@ -52,7 +78,9 @@ class Claimant:
         self.name = name
         self.plugin = plugin
         self.generation = 0
-        self.claims: dict[str, Claim] = {}
+        self.voices: dict[str, Voice] = {}
+        self.claims: Mapping[str, Claim] = Claims(self)
+        self._shared: dict[tuple[bool, str, int, bool], Voice] = {}
         self._said: set[str] | None = None
 
     def put(
@@ -72,6 +100,16 @@ class Claimant:
         content = canonical_metadata(metadata)
         claim = Claim(self.name, self.plugin, id, owning, content, scope, self.generation, parent, child, naming=naming)
         self.say(claim)
+
+    def voice(self, claim: Claim) -> Voice:
+        """In which voice this claimant says a claim."""
+        manner = (claim.owning, claim.scope, claim.generation, claim.host is not None)
+        voice = self._shared.get(manner)
+        if voice is None:
+            if len(self._shared) >= _SHARED:
+                self._shared.clear()
+            voice = self._shared[manner] = Voice(claim.claimant, claim.plugin, *manner)
+        return voice
 
     def link(
         self, parent: str, child: str, relation_type: str, metadata: Mapping[str, Any] | None = None, *, scope: str = ""

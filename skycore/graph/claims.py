@@ -37,9 +37,7 @@ def naming_of(metadata: bytes) -> Naming:
 class Claim(msgspec.Struct, eq=False, gc=False):
     """What one claimant says about one element; replaced as a whole, never changed in what it says.
 
-    ``content`` is canonical JSON.  It is None once it stands in ``revision``, whose metadata then are what is claimed:
-    most elements have one claim, and its bytes are not to be held twice.  ``naming`` is what it says of the element's
-    name, where TIDs are computed.
+    ``content`` is canonical JSON.  ``naming`` is what it says of the element's name, where TIDs are computed.
     ``parent`` and ``child`` are node IDs for edges and None for nodes.  ``host``, ``origin``, ``created_at``,
     ``updated_at`` and ``owners`` are given where the claim came over a link: they are then those of the process that
     made the element.  ``generation`` counts the runs of the claimant: claims of an earlier run are replaced by its
@@ -50,7 +48,7 @@ class Claim(msgspec.Struct, eq=False, gc=False):
     plugin: str
     id: str
     owning: bool
-    content: bytes | None
+    content: bytes
     scope: str = ""
     generation: int = 0
     parent: str | None = None
@@ -61,29 +59,67 @@ class Claim(msgspec.Struct, eq=False, gc=False):
     updated_at: int | None = None
     owners: tuple[str, ...] = ()
     naming: Naming | None = None
-    revision: Revision | None = None
 
     @property
     def metadata(self) -> bytes:
         """What is claimed, as canonical JSON."""
-        if self.content is not None:
-            return self.content
-        assert self.revision is not None
-        return self.revision.metadata_json
-
-    def stands_in(self, revision: Revision) -> None:
-        """The revision's metadata are what is claimed."""
-        self.content, self.revision = None, revision
+        return self.content
 
     def says_the_same_as(self, other: Claim) -> bool:
         """Whether replacing one by the other would change nothing but the generation."""
         return (
-            self.metadata == other.metadata
+            self.content == other.content
             and self.owning == other.owning
             and self.scope == other.scope
             and self.parent == other.parent
             and self.child == other.child
             and self.owners == other.owners
+        )
+
+
+class Voice(msgspec.Struct, eq=False, frozen=True, gc=False):
+    """How a claimant speaks: what many of its claims have in common, held once for all of them.
+
+    Where an element has one claim, all else of the claim stands in the element's revision; the voice is then the whole
+    record of it.  ``afar``: the claim came with host, origin, times and owners of the process that made the element.
+    """
+
+    claimant: str
+    plugin: str
+    owning: bool
+    scope: str
+    generation: int
+    afar: bool
+
+    def claim(self, revision: Revision) -> Claim:
+        """The one claim on an element."""
+        afar = self.afar
+        return Claim(
+            self.claimant,
+            self.plugin,
+            revision.id,
+            self.owning,
+            revision.metadata_json,
+            self.scope,
+            self.generation,
+            revision.parent,
+            revision.child,
+            revision.host if afar else None,
+            revision.origin if afar else None,
+            revision.created_at if afar else None,
+            revision.updated_at if afar else None,
+            revision.owners if afar else (),
+        )
+
+    def says(self, claim: Claim, revision: Revision) -> bool:
+        """Whether ``claim`` would change nothing but the generation of the one claim on an element."""
+        return (
+            revision.metadata_json == claim.content
+            and self.owning == claim.owning
+            and self.scope == claim.scope
+            and revision.parent == claim.parent
+            and revision.child == claim.child
+            and revision.owners == (claim.owners or (claim.claimant,))
         )
 
 

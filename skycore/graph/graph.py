@@ -11,16 +11,18 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from operator import attrgetter
+from sys import intern
 
 import attrs
 import msgspec
 
 from skycore.bus import ChangeLog
 from skycore.graph.claimant import Claimant, Withdrawal
-from skycore.graph.claims import Claim
+from skycore.graph.claims import Claim, Voice
 from skycore.graph.element import Revision
 from skycore.graph.fields import is_stale
-from skycore.graph.settling import Record, Settlement
+from skycore.graph.record import Record, shared_owners
+from skycore.graph.settling import Settlement
 from skycore.graph.tid import with_tid
 
 
@@ -71,7 +73,6 @@ class Graph(Settlement):
             size=lambda staleness: 64,
         )
         self.stale: dict[tuple[str, str], Staleness] = {}
-        self.claimants: dict[str, Claimant] = {}
         self._operations: list[Claim | Withdrawal] | None = None
 
     # ------------------------------------------------------------------ claimants
@@ -143,19 +144,27 @@ class Graph(Settlement):
         """
         id = claim.id
         claimant = self.claimants[claim.claimant]
-        old = claimant.claims.get(id)
-        if old is None or id not in self.nodes or old.owning != claim.owning:
+        before, current = claimant.voices.get(id), self.nodes.get(id)
+        if before is None or current is None or before.owning != claim.owning:
             return False
-        if old.says_the_same_as(claim):
-            old.generation = claim.generation
-            return True
+        voice = claimant.voice(claim)
         record = self._records[id]
-        record.replace(old, claim)
-        claimant.claims[id] = claim
-        if self._host_tid is not None and claim.naming != old.naming:
-            self._settle((id,))
-            return True
-        self._revise(self.nodes, record, with_tid(self._merge(record), record.tid), self.clock())
+        if isinstance(record, Voice):
+            claimant.voices[id] = self._records[id] = voice
+            if record.says(claim, current):
+                return True
+            record = self._records[id] = Record(current.id, None, None)
+            record.add(claim)
+        else:
+            claimant.voices[id] = voice
+            old = record.of(claim.claimant)
+            if old.says_the_same_as(claim):
+                return True
+            record.replace(old, claim)
+            if self._host_tid is not None and claim.naming != old.naming:
+                self._settle((id,))
+                return True
+        self._revise_by(self.nodes, record, with_tid(self._merge(record), record.tid), self.clock())
         return True
 
     def _apply(self, operations: Iterable[Claim | Withdrawal]) -> None:
@@ -176,26 +185,34 @@ class Graph(Settlement):
 
     def _accept(self, claim: Claim) -> bool:
         claimant = self.claimants[claim.claimant]
-        old = claimant.claims.get(claim.id)
-        if old is not None and old.says_the_same_as(claim):
-            old.generation = claim.generation
-            return False
-        record = self._records.get(claim.id)
-        if record is None:
-            record = self._records[claim.id] = Record(claim.id, claim.parent, claim.child)
-        if old is None:
-            record.add(claim)
+        id, voice = claim.id, claimant.voice(claim)
+        known = self._records.get(id)
+        said = id in claimant.voices
+        if isinstance(known, Voice):
+            if said and known.says(claim, self._living(id)):
+                claimant.voices[id] = self._records[id] = voice
+                return False
+            record = self._record(id)
+        elif known is None:
+            record = self._records[id] = Record(id, claim.parent, claim.child)
         else:
-            record.replace(old, claim)
-        claimant.claims[claim.id] = claim
+            record = known
+        claimant.voices[record.id] = voice
+        if not said:
+            record.add(claim)
+            return True
+        old = record.of(claim.claimant)
+        if old.says_the_same_as(claim):
+            return False
+        record.replace(old, claim)
         return True
 
     def _withdraw(self, claimant: Claimant, id: str) -> bool:
-        claim = claimant.claims.pop(id, None)
-        if claim is None:
+        if id not in claimant.voices:
             return False
-        record = self._records[id]
-        record.remove(claim)
+        record = self._record(id)
+        record.remove(record.of(claimant.name))
+        del claimant.voices[id]
         return True
 
     # ------------------------------------------------------------------ beside the log
@@ -207,29 +224,37 @@ class Graph(Settlement):
         """
         for revision in sorted(revisions, key=lambda revision: revision.parent is not None):
             table = self.nodes if revision.parent is None else self.edges
+            parent = child = None
             if revision.parent is not None and revision.child is not None:
                 if revision.parent not in self.nodes or revision.child not in self.nodes:
                     self._remember(revision.id, max(revision.revision, self._lost))
                     continue
-                self.edges_out[revision.parent] = (*self.edges_out.get(revision.parent, ()), revision.id)
-                self.edges_in[revision.child] = (*self.edges_in.get(revision.child, ()), revision.id)
+                parent, child = self.nodes[revision.parent].id, self.nodes[revision.child].id
+                self.edges_out[parent] = (*self.edges_out.get(parent, ()), revision.id)
+                self.edges_in[child] = (*self.edges_in.get(child, ()), revision.id)
             claimant = claimant_of(revision)
-            taken = msgspec.structs.replace(revision, born=len(self.nodes) + len(self.edges) - (1 << 40))
-            table[revision.id] = taken
-            self._accept(
-                Claim(
-                    claimant.name,
-                    claimant.plugin,
-                    revision.id,
-                    owning=True,
-                    content=None,
-                    revision=taken,
-                    parent=revision.parent,
-                    child=revision.child,
-                    host=revision.host,
-                    origin=revision.origin,
-                    created_at=revision.created_at,
-                    updated_at=revision.updated_at,
-                    owners=revision.owners,
-                )
+            taken = table[revision.id] = msgspec.structs.replace(
+                revision,
+                parent=parent,
+                child=child,
+                host=intern(revision.host),
+                origin=intern(revision.origin),
+                owners=shared_owners(revision.owners),
+                born=len(self.nodes) + len(self.edges) - (1 << 40),
             )
+            claim = Claim(
+                claimant.name,
+                claimant.plugin,
+                taken.id,
+                owning=True,
+                content=taken.metadata_json,
+                parent=taken.parent,
+                child=taken.child,
+                host=taken.host,
+                origin=taken.origin,
+                created_at=taken.created_at,
+                updated_at=taken.updated_at,
+                owners=taken.owners,
+            )
+            self._accept(claim)
+            self._fold(claim, claim.content, taken)

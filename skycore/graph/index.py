@@ -40,9 +40,10 @@ class Elements(Protocol):
     edges_out: dict[str, tuple[str, ...]]
     edges_in: dict[str, tuple[str, ...]]
     log: ChangeLog[Revision]
+    moves: int
 
-    def place(self, kind: Kind) -> Callable[[str], int]:
-        """What to sort IDs of elements by, to have them in the order of appearance."""
+    def in_order(self, kind: Kind, ids: Iterable[str]) -> list[str]:
+        """Elements, each given once, in the order of their appearance."""
         ...
 
 

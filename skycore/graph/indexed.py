@@ -68,6 +68,10 @@ class IndexedView(ABC):
         """The revisions of elements, in the order of the IDs."""
 
     @abstractmethod
+    def every(self, kind: Kind) -> Slices[list[str]]:
+        """What ``ids`` gives, in slices."""
+
+    @abstractmethod
     def in_order(self, kind: Kind, ids: AbstractSet[str]) -> Slices[list[str]]:
         """Elements in the order of their appearance."""
 

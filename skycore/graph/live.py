@@ -67,7 +67,7 @@ class LiveView:
 
     def in_order(self, kind: Kind, ids: Iterable[str]) -> list[str]:
         """Elements, each given once, in the order of their appearance."""
-        return sorted(ids, key=self._graph.place(kind))
+        return self._graph.in_order(kind, ids)
 
     def get(self, kind: Kind, id: str) -> Revision | None:
         return self._now.get(kind, id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from operator import attrgetter
 from typing import final
 
@@ -65,6 +65,7 @@ class FixedGraph:
     """A graph in memory that never changes, of revisions in their order; every edge's ends are among the nodes."""
 
     def __init__(self, nodes: Iterable[Revision] = (), edges: Iterable[Revision] = ()) -> None:
+        self.moves = 0
         self.nodes: dict[str, Revision] = {}
         self.edges: dict[str, Revision] = {}
         self.edges_out: dict[str, tuple[str, ...]] = {}
@@ -87,12 +88,13 @@ class FixedGraph:
         for table, found in ((self.edges_out, out), (self.edges_in, into)):
             table.update((id, (*table.get(id, ()), *ids)) for id, ids in found.items())
 
-    def place(self, kind: Kind) -> Callable[[str], int]:
+    def in_order(self, kind: Kind, ids: Iterable[str]) -> list[str]:
+        """Elements, each given once, in the order of their appearance."""
         places = self._places.get(kind)
         if places is None:
             table = self.nodes if kind == "node" else self.edges
             places = self._places[kind] = {id: place for place, id in enumerate(table)}
-        return places.__getitem__
+        return sorted(ids, key=places.__getitem__)
 
 
 @final

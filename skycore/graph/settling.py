@@ -6,80 +6,30 @@ beginnings: nodes before edges); each change is one immutable revision, appended
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from operator import attrgetter
-
-import msgspec
+from sys import intern
+from typing import TYPE_CHECKING
 
 from skycore.bus import ChangeLog
-from skycore.graph.claims import Claim, Conflict, Naming, merge, naming_of
+from skycore.graph.claims import Claim, Conflict, Voice, merge, naming_of
 from skycore.graph.element import Kind, Revision, build_revision, next_revision
 from skycore.graph.identity import uuid_of
 from skycore.graph.pin import Pin
+from skycore.graph.record import Record
 from skycore.graph.tid import tid_of, with_tid
 
-_NO_NAMING: Naming = (None, None, None, None)
+if TYPE_CHECKING:
+    from skycore.graph.claimant import Claimant
+
 _TOMBSTONES = 65536
-
-
-_OWNERS: dict[tuple[str, ...], tuple[str, ...]] = {}
-"""Each set of owners once: few differ, and every element has one."""
-
-
-class Record(msgspec.Struct, eq=False, gc=False):
-    """All claims on one element, and what the last settling made of them.
-
-    Most elements have one claim: it is ``first``, and a container for it would take more memory than all else here.
-    """
-
-    id: str
-    parent: str | None = None
-    child: str | None = None
-    first: Claim | None = None
-    others: tuple[Claim, ...] = ()
-    naming: Naming = _NO_NAMING
-    tid: str | None = None
-    owners: tuple[str, ...] = ()
-
-    @property
-    def claims(self) -> tuple[Claim, ...]:
-        return () if self.first is None else (self.first, *self.others)
-
-    @property
-    def lead(self) -> Claim | None:
-        """The owning claim that was made first."""
-        first = self.first
-        if first is None or first.owning:
-            return first
-        return next((claim for claim in self.others if claim.owning), None)
-
-    @property
-    def owned(self) -> bool:
-        return self.lead is not None
-
-    def add(self, claim: Claim) -> None:
-        self._hold((*self.claims, claim))
-
-    def remove(self, claim: Claim) -> None:
-        self._hold(tuple(one for one in self.claims if one is not claim))
-
-    def _hold(self, claims: tuple[Claim, ...]) -> None:
-        self.first, self.others = (claims[0] if claims else None), claims[1:]
-        names = {name for claim in claims if claim.owning for name in claim.owners or (claim.claimant,)}
-        owners = tuple(sorted(names))
-        self.owners = _OWNERS.setdefault(owners, owners)
-
-    def replace(self, old: Claim, new: Claim) -> None:
-        """One claimant says something else."""
-        if self.first is old and old.owning == new.owning and old.owners == new.owners:
-            self.first = new
-        else:
-            self._hold(tuple(new if one is old else one for one in self.claims))
+_born = attrgetter("born")
 
 
 class Settlement:
     """The elements of a graph; see Graph for what the arguments mean.
 
+    ``moves`` counts the elements that have begun and ended: while it stays, the tables keep their order and members.
     Whoever changes the claims of records has ``_settle`` called afterwards with the IDs of these.
     """
 
@@ -96,26 +46,29 @@ class Settlement:
         self.edges: dict[str, Revision] = {}
         self.edges_out: dict[str, tuple[str, ...]] = {}
         self.edges_in: dict[str, tuple[str, ...]] = {}
+        self.claimants: dict[str, Claimant] = {}
         self.log: ChangeLog[Revision] = ChangeLog(
             key=attrgetter("id"),
             size=lambda revision: len(revision.json),
         )
+        self.moves = 0
         self.conflicts: dict[str, tuple[Conflict, ...]] = {}
         self.precedence: dict[str, Mapping[str, frozenset[str]]] = {}
         self.pins: set[Pin] = set()
         self.with_tids = with_tids
         self._host_tid = uuid_of(host) if with_tids else None
-        self._records: dict[str, Record] = {}
+        # A voice stands for the record of an element whose one claim is what its revision says: most are such.
+        self._records: dict[str, Record | Voice] = {}
         self._waiting: dict[str, set[str]] = {}
         self._owner: dict[str, str] = {}
         self._last_revision: dict[str, int] = {}
         self._overtaken: dict[str, int] = {}
         self._ended_at: dict[str, int] = {}
 
-    def place(self, kind: Kind) -> Callable[[str], int]:
-        """What to sort IDs of elements by, to have them in the order of appearance."""
+    def in_order(self, kind: Kind, ids: Iterable[str]) -> list[str]:
+        """Elements, each given once, in the order of their appearance."""
         table = self.nodes if kind == "node" else self.edges
-        return lambda id: table[id].born
+        return [one.id for one in sorted(map(table.__getitem__, ids), key=_born)]
 
     def owner_of(self, id: str) -> str | None:
         """ID of the node that owns a node, by an edge of RelationType ``ownership``; None when it has no owner."""
@@ -143,6 +96,33 @@ class Settlement:
         # Places in the log are negative for restored elements alone.
         return current.revision if current.born >= 0 else max(current.revision, self._lost)
 
+    # Records
+
+    def claim_of(self, claimant: Claimant, id: str) -> Claim:
+        """What a claimant says of an element; KeyError when it says nothing."""
+        record = self._records[id]
+        if isinstance(record, Record):
+            return record.of(claimant.name)
+        return claimant.voices[id].claim(self._living(id))
+
+    def _living(self, id: str) -> Revision:
+        return self.nodes.get(id) or self.edges[id]
+
+    def _id(self, id: str) -> str:
+        """The one text that is a node's ID wherever the graph mentions it."""
+        current = self.nodes.get(id)
+        return self._record(id).id if current is None else current.id
+
+    def _record(self, id: str) -> Record:
+        """The claims on an element that has some, ready to be changed."""
+        record = self._records[id]
+        if isinstance(record, Record):
+            return record
+        revision = self._living(id)
+        unfolded = self._records[id] = Record(id, revision.parent, revision.child)
+        unfolded.add(record.claim(revision))
+        return unfolded
+
     # Settling
 
     def _settle(self, dirty: Collection[str]) -> None:
@@ -152,11 +132,12 @@ class Settlement:
         ended: dict[str, None] = {}
         begun: set[str] = set()
         for id in dirty:
-            if self._records[id].parent is not None:
+            record = self._record(id)
+            if record.parent is not None:
                 edges[id] = None
                 continue
             nodes[id] = None
-            owned = self._records[id].owned
+            owned = record.owned
             if owned != (id in self.nodes):
                 if owned:
                     begun.add(id)
@@ -169,7 +150,7 @@ class Settlement:
         regrouped = self._settle_edges(edges, begun, ended, now)
         for id in ended:
             self._end(self.nodes, id, now)
-            self._records[id].tid = None
+            self._record(id).tid = None
             self.edges_out.pop(id, None)
             self.edges_in.pop(id, None)
             self._owner.pop(id, None)
@@ -177,9 +158,9 @@ class Settlement:
         for id in edges:
             self._settle_edge(id, now)
         for id in dirty:
-            record = self._records[id]
-            if record.first is None:
-                self._forget(record)
+            left = self._records[id]
+            if isinstance(left, Record) and left.first is None:
+                self._forget(left)
 
     def _settle_edges(
         self, edges: Collection[str], begun: Collection[str], ended: Collection[str], now: int
@@ -190,8 +171,10 @@ class Settlement:
         of their nodes.
         """
         regrouped: set[str] = set()
+        gone_out: dict[str, set[str]] = {}
+        gone_in: dict[str, set[str]] = {}
         for id in edges:
-            record = self._records[id]
+            record = self._record(id)
             parent, child = record.parent, record.child
             assert parent is not None
             assert child is not None
@@ -205,6 +188,7 @@ class Settlement:
                 for end in (parent, child):
                     self._waiting.setdefault(end, set()).add(id)
             if possible and current is None:
+                parent, child = self._id(parent), self._id(child)
                 self._keep_adjacent(parent, child)
                 self.edges_out[parent] = (*self.edges_out.get(parent, ()), id)
                 self.edges_in[child] = (*self.edges_in.get(child, ()), id)
@@ -215,12 +199,15 @@ class Settlement:
                 self._keep_adjacent(parent, child)
                 self._end(self.edges, id, now)
                 if parent not in ended:
-                    _disconnect(self.edges_out, parent, id)
+                    gone_out.setdefault(parent, set()).add(id)
                 if child not in ended:
-                    _disconnect(self.edges_in, child, id)
+                    gone_in.setdefault(child, set()).add(id)
                     if self._owner.get(child) == parent and _ownership(current.metadata_json):
                         self._find_owner(child)
                         regrouped.add(child)
+        # All at once: a node with very many edges may lose them all.
+        _disconnect(self.edges_out, gone_out)
+        _disconnect(self.edges_in, gone_in)
         return regrouped
 
     def _find_owner(self, child: str) -> None:
@@ -238,7 +225,7 @@ class Settlement:
         retitle: dict[str, None] = dict.fromkeys(id for id in regrouped if id in self.nodes or id in begun)
         merged: dict[str, bytes] = {}
         for id in nodes:
-            record = self._records[id]
+            record = self._record(id)
             if id not in begun and id not in self.nodes:
                 continue
             merged[id] = metadata = self._merge(record)
@@ -249,9 +236,11 @@ class Settlement:
                     retitle[id] = None
         changed = self._assign_tids(retitle, begun)
         for id in (*merged, *(id for id in changed if id not in merged)):
-            record = self._records[id]
+            record = self._record(id)
             known = merged.get(id)
-            self._revise(self.nodes, record, with_tid(self._merge(record) if known is None else known, record.tid), now)
+            self._revise_by(
+                self.nodes, record, with_tid(self._merge(record) if known is None else known, record.tid), now
+            )
 
     def _assign_tids(self, retitle: Collection[str], begun: Collection[str]) -> list[str]:
         """Compute TIDs from the top down; returns the nodes whose TID changed."""
@@ -264,23 +253,24 @@ class Settlement:
         while queue and budget:
             budget -= 1
             id = queue.pop(0)
-            record = self._records[id]
+            record = self._record(id)
             owner = self._owner.get(id)
-            owner_tid = self._records[owner].tid if owner is not None else None
+            owner_tid = self._record(owner).tid if owner is not None else None
             tid = tid_of(record.naming, self._host_tid, owner_tid)
             if tid != record.tid:
                 record.tid = tid
                 changed[id] = None
                 for edge in self.edges_out.get(id, ()):
-                    child = self._records[edge].child
+                    current = self.edges.get(edge)
+                    child = self._record(edge).child if current is None else current.child
                     if child is not None and self._owner.get(child) == id:
                         queue.append(child)
         return list(changed)
 
     def _settle_edge(self, id: str, now: int) -> None:
-        record = self._records[id]
+        record = self._record(id)
         if record.owned and record.parent in self.nodes and record.child in self.nodes:
-            self._revise(self.edges, record, self._merge(record), now)
+            self._revise_by(self.edges, record, self._merge(record), now)
 
     def _merge(self, record: Record) -> bytes:
         if record.first is not None and not record.others:
@@ -294,26 +284,57 @@ class Settlement:
             self.conflicts.pop(record.id, None)
         return metadata
 
-    def _revise(self, table: dict[str, Revision], record: Record, metadata: bytes, now: int) -> None:
-        """Make the element's next revision, unless nothing that readers see has changed."""
-        id = record.id
-        current = table.get(id)
-        claim, owners = record.lead, record.owners
+    def _revise_by(self, table: dict[str, Revision], record: Record, metadata: bytes, now: int) -> None:
+        """Make the element's next revision as its claims want it."""
+        claim = record.lead
         assert claim is not None
+        updated = claim.updated_at if claim.updated_at is not None and not record.others else now
+        revision = self._revise(table, claim, record.owners, metadata, updated, now)
+        if revision is not None and not record.others:
+            self._fold(claim, metadata, revision)
+
+    def _fold(self, claim: Claim, metadata: bytes, revision: Revision) -> None:
+        """Have a voice stand for the record, if the revision says all else of the one claim on the element."""
+        if metadata is not claim.content or (self.with_tids and claim.parent is None):
+            return
+        if claim.host is None:
+            whole = not claim.owners and claim.origin is None and claim.created_at is None and claim.updated_at is None
+        else:
+            times = claim.created_at is not None and claim.updated_at is not None
+            whole = times and claim.host == revision.host and claim.origin == revision.origin
+        claimant = self.claimants.get(claim.claimant)
+        if whole and claimant is not None:
+            self._records[revision.id] = claimant.voices[revision.id]
+
+    def _revise(
+        self,
+        table: dict[str, Revision],
+        claim: Claim,
+        owners: tuple[str, ...],
+        metadata: bytes,
+        updated: int,
+        now: int,
+    ) -> Revision | None:
+        """Make the element's next revision, unless nothing that readers see has changed; ``claim`` is the leading one.
+
+        Returns the revision made.
+        """
+        id = claim.id
+        current = table.get(id)
         if (
             current is not None
             and current.metadata_json == metadata
             and current.owners == owners
             and id not in self._overtaken
         ):
-            return
-        updated = claim.updated_at if claim.updated_at is not None and not record.others else now
+            return None
         if current is not None:
             number = max(self._given(current), self._overtaken.pop(id, 0) if self._overtaken else 0) + 1
             revision = next_revision(
                 current, metadata, revision=number, updated_at=max(updated, current.created_at), owners=owners
             )
         else:
+            self.moves += 1
             reborn = id in self._last_revision
             number = self._last_revision.pop(id, self.floor) + 1
             created = claim.created_at if claim.created_at is not None else now
@@ -321,12 +342,13 @@ class Settlement:
                 id=id,
                 metadata=metadata,
                 revision=number,
-                host=claim.host if claim.host is not None else self.host,
-                origin=claim.origin if claim.origin is not None else self.origin,
+                # A link brings a text of its own for each mention of a host or a node.
+                host=intern(claim.host) if claim.host is not None else self.host,
+                origin=intern(claim.origin) if claim.origin is not None else self.origin,
                 created_at=created,
                 updated_at=max(updated, created),
-                parent=claim.parent,
-                child=claim.child,
+                parent=None if claim.parent is None else self.nodes[claim.parent].id,
+                child=None if claim.child is None else self.nodes[claim.child].id,
                 born=self.log.end,
                 owners=owners,
                 reborn=reborn,
@@ -334,14 +356,14 @@ class Settlement:
         if self.pins:
             self._keep(id, current)
         table[id] = revision
-        if not record.others and (claim.content is None or claim.content is metadata):
-            claim.stands_in(revision)
         if number > self.highest:  # noqa: PLR1730 (a call to max costs more than the rest of this line)
             self.highest = number
         self.log.append(revision)
+        return revision
 
     def _end(self, table: dict[str, Revision], id: str, now: int) -> None:
         current = table.pop(id)
+        self.moves += 1
         self._keep(id, current)
         deleted = max(self._ended_at.get(id, now), current.updated_at)
         tombstone = build_revision(
@@ -397,12 +419,14 @@ class Settlement:
                     del self._waiting[end]
 
 
-def _disconnect(table: dict[str, tuple[str, ...]], node: str, edge: str) -> None:
-    left = tuple(id for id in table[node] if id != edge)
-    if left:
-        table[node] = left
-    else:
-        del table[node]
+def _disconnect(table: dict[str, tuple[str, ...]], gone: Mapping[str, Collection[str]]) -> None:
+    """Take edges, by node, out of a table of edges by node."""
+    for node, edges in gone.items():
+        left = tuple(id for id in table[node] if id not in edges)
+        if left:
+            table[node] = left
+        else:
+            del table[node]
 
 
 def _ownership(metadata: bytes) -> bool:

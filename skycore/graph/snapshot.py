@@ -8,7 +8,7 @@ from __future__ import annotations
 from bisect import insort
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from itertools import islice
+from itertools import islice, repeat
 from typing import Any, Final
 
 from skycore.filter import EVERYTHING, MISSING, All, Equals, Filter, Leaf, Not, compile_filter, value_test
@@ -25,8 +25,9 @@ from skycore.graph.projection import UNINDEXED, canonical_key, projection
 
 _FEW: Final = 64
 _AT_A_TIME: Final = 256
-_EDGES_AT_A_TIME: Final = 768
+_EDGES_AT_A_TIME: Final = 384
 _IDS_AT_A_TIME: Final = 8192
+_SORTED_AT_ONCE: Final = 4096
 _ALL: Final = 1 << 62
 _UNCHANGED: Final = object()
 
@@ -44,6 +45,7 @@ class Snapshot(IndexedView):
         self._pin = pin
         self._stale = stale
         self._tables: dict[Kind, dict[str, Revision]] = {"node": graph.nodes, "edge": graph.edges}
+        self._moves = graph.moves
         self._edges_changed = False
         self._looked_at = 0
 
@@ -51,6 +53,8 @@ class Snapshot(IndexedView):
 
     def ids(self, kind: Kind) -> list[str]:
         table = self._tables[kind]
+        if self._graph.moves == self._moves:
+            return list(table)
         gone: list[str] = []
         begun: set[str] = set()
         for id, old in self._pin.elements.items():
@@ -69,6 +73,21 @@ class Snapshot(IndexedView):
             insort(kept, id, key=self._born(kind))
         return kept
 
+    def every(self, kind: Kind) -> Slices[list[str]]:
+        table = self._tables[kind]
+        if len(table) <= _IDS_AT_A_TIME:
+            return self.ids(kind)
+        found: list[str] = []
+        ahead = iter(table)
+        while self._graph.moves == self._moves:
+            part = list(islice(ahead, _IDS_AT_A_TIME))
+            if not part:
+                return found
+            found += part
+            yield
+        # Something has begun or ended meanwhile: the table may not be gone through any more.
+        return self.ids(kind)
+
     def count(self, kind: Kind) -> int:
         changed = self._pin.elements
         return len(self.ids(kind)) if changed else len(self._tables[kind])
@@ -82,7 +101,7 @@ class Snapshot(IndexedView):
         return self._tables[kind].get(id)
 
     def in_order(self, kind: Kind, ids: AbstractSet[str]) -> Slices[list[str]]:
-        return self._put_in_order(kind, IdSet(ids))
+        return self._put_in_order(kind, IdSet(ids), ours=True)
 
     def fetch(self, kind: Kind, ids: Sequence[str]) -> Slices[list[Revision]]:
         return self.revisions(kind, ids)
@@ -206,7 +225,7 @@ class Snapshot(IndexedView):
             found = self._as_it_was(found, self._passed_since(kind, filter, passed, done))
         if not rest:
             if ordered or found.negated:
-                return (yield from self._put_in_order(kind, found))
+                return (yield from self._put_in_order(kind, found, ours=bool(self._pin.elements)))
             return found.ids
         remaining = All(tuple(rest))
         kept: list[str] = []
@@ -243,7 +262,7 @@ class Snapshot(IndexedView):
         if column is not None:
             get = column.values.get
             if not changed:
-                return [get(id, MISSING) for id in ids]
+                return list(map(get, ids, repeat(MISSING)))
             return [self._value(kind, key, id) if id in changed else get(id, MISSING) for id in ids]
         if key == "@Stale":
             return [self._value(kind, key, id) for id in ids]
@@ -354,29 +373,31 @@ class Snapshot(IndexedView):
         corrected |= passed
         return IdSet(corrected)
 
-    def _put_in_order(self, kind: Kind, found: IdSet) -> Slices[list[str]]:
-        """The elements as a list; pauses only after all that may change has been copied."""
+    def _put_in_order(self, kind: Kind, found: IdSet, *, ours: bool = False) -> Slices[list[str]]:
+        """The elements as a list; pauses only after all that may change has been copied (``ours``: nothing may)."""
         ids, table = found.ids, self._tables[kind]
         if found.negated and not ids:
-            return self.ids(kind)
+            return (yield from self.every(kind))
         if not found.negated:
             if len(ids) < 2:
                 return list(ids)
-            if 8 * len(ids) <= len(table):
-                return sorted(ids, key=self._born(kind))
-        every, chosen = self.ids(kind), frozenset(ids)
+            if len(ids) <= _SORTED_AT_ONCE and 8 * len(ids) <= len(table):
+                return sorted(ids, key=self._born(kind)) if self._pin.elements else self._graph.in_order(kind, ids)
+        chosen = ids if ours else frozenset(ids)
         yield
+        every = yield from self.every(kind)
         ordered: list[str] = []
         for start in range(0, len(every), _IDS_AT_A_TIME):
             part = every[start : start + _IDS_AT_A_TIME]
-            ordered += [id for id in part if (id in chosen) != found.negated]
+            if found.negated:
+                ordered += [id for id in part if id not in chosen]
+            else:
+                ordered += filter(chosen.__contains__, part)
             yield
         return ordered
 
     def _born(self, kind: Kind) -> Callable[[str], int]:
         table, changed = self._tables[kind], self._pin.elements
-        if not changed:
-            return self._graph.place(kind)
         return lambda id: (changed.get(id) or table[id]).born
 
     def _note(self, what: str, kind: Kind, key: str = "") -> None:

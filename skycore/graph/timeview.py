@@ -68,6 +68,10 @@ class TimelineView(IndexedView):
     def ids(self, kind: Kind) -> list[str]:
         return self._named(self._timeline.in_order(self._states[kind]))
 
+    def every(self, kind: Kind) -> Slices[list[str]]:
+        return self.ids(kind)
+        yield
+
     def count(self, kind: Kind) -> int:
         return len(self._states[kind])
 

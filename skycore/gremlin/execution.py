@@ -36,6 +36,7 @@ from skycore.gremlin.operation import (
     Stream,
     Work,
     chunks,
+    every,
     fetch,
 )
 from skycore.gremlin.plan import Plan, Planner
@@ -54,7 +55,7 @@ from skycore.gremlin.span import SpanView
 
 T = TypeVar("T")
 
-_SLICE: Final = 0.002
+_SLICE: Final = 0.001
 _BETWEEN: Final = 0.001
 _NO_HISTORY: Final = "Backend does not support history"
 _KEYED: Final[frozenset[Kind]] = frozenset({METRICS, SOCKETS, NEXT_HOPS})
@@ -295,8 +296,8 @@ def _pin(execution: Execution, stream: Stream) -> Work[Result]:
         return KeyedResult(dict(stream.items), stream.kind)
     if stream.kind == GRAPH:
         view = execution.view
-        nodes = yield from _revisions(execution, "node", view.ids("node"))
-        edges = yield from _revisions(execution, "edge", view.ids("edge"), len(nodes))
+        nodes = yield from _revisions(execution, "node", (yield from every(view, "node")))
+        edges = yield from _revisions(execution, "edge", (yield from every(view, "edge")), len(nodes))
         return GraphResult(nodes, edges)
     if stream.kind == PATHS:
         paths: list[list[Revision]] = []

@@ -271,6 +271,13 @@ def prepare_key(view: GraphView, kind: element.Kind, key: str, ids: Collection[s
         yield from view.prepare_key(kind, key, ids)
 
 
+def every(view: GraphView, kind: element.Kind) -> Work[Collection[str]]:
+    """The IDs of all elements, in order of appearance."""
+    if isinstance(view, IndexedView):
+        return (yield from view.every(kind))
+    return view.ids(kind)
+
+
 def fetch(view: GraphView, kind: element.Kind, ids: Sequence[str]) -> Work[list[Revision]]:
     """The revisions of those of the elements that are there."""
     if isinstance(view, IndexedView):

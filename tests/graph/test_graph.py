@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from skycore.bus import Cursor
 from skycore.errors import ClaimError
-from skycore.graph.element import Revision
+from skycore.graph.claims import Claim
+from skycore.graph.element import Revision, canonical_metadata
 from skycore.graph.graph import Graph
 from skycore.graph.identity import Key, edge_id, node_id, uuid_of
 
@@ -195,11 +196,22 @@ def check(graph: Graph, model: Model, mirror: Mirror) -> None:
         assert mirror.nodes[id].json == graph.nodes[id].json
         assert sorted(graph.edges_out.get(id, ())) == sorted(e for e, (p, _, _) in model.edges().items() if p == id)
         assert sorted(graph.edges_in.get(id, ())) == sorted(e for e, (_, c, _) in model.edges().items() if c == id)
-        if ring_free(graph):
+        if not graph.with_tids:
+            assert tid is None
+        elif ring_free(graph):
             assert tid == expected_tid(graph, model, id)
     for id, (parent, child, wanted) in model.edges().items():
         edge = graph.edges[id]
         assert (edge.parent, edge.child, edge.metadata()) == (parent, child, wanted)
+    for who, claims in model.claims.items():
+        found_claims = graph.claimant(who).claims
+        assert len(found_claims) == len(claims)
+        assert found_claims.keys() == claims.keys()
+        for id, said in claims.items():
+            claim = found_claims[id]
+            assert (claim.claimant, claim.id, claim.owning, claim.scope) == (who, id, said.owning, said.scope)
+            assert (claim.parent, claim.child) == (said.parent, said.child)
+            assert claim.content == canonical_metadata(said.metadata)
 
 
 def expected_tid(graph: Graph, model: Model, id: str) -> str | None:
@@ -219,17 +231,17 @@ def expected_tid(graph: Graph, model: Model, id: str) -> str | None:
     return uuid_of(above + name + kind) if above and name and kind else None
 
 
-def new_graph() -> tuple[Graph, Mirror]:
-    graph = Graph(host=HOST, origin="agent.h1", with_tids=True)
+def new_graph(*, with_tids: bool = True) -> tuple[Graph, Mirror]:
+    graph = Graph(host=HOST, origin="agent.h1", with_tids=with_tids)
     for plugin in ("a", "b", "c"):
         graph.claimant(plugin, precedence=PRECEDENCE.get(plugin, {}))
     return graph, Mirror(graph.log.cursor(every=True))
 
 
-@given(program)
-@settings(max_examples=300, deadline=None)
-def test_graph_is_what_the_claims_add_up_to(steps: list[Any]) -> None:
-    graph, mirror = new_graph()
+@given(program, st.booleans())
+@settings(max_examples=400, deadline=None)
+def test_graph_is_what_the_claims_add_up_to(steps: list[Any], with_tids: bool) -> None:
+    graph, mirror = new_graph(with_tids=with_tids)
     model = Model()
     for step in steps:
         if step[0] == "together":
@@ -428,3 +440,51 @@ def test_staleness_is_of_the_claimant_and_no_revision() -> None:
         ("one", 1000, 2000),
         ("", 2000, None),
     ]
+
+
+afar = st.builds(
+    lambda id, data, host, created, later, owners: ("say", id, data, host, created, created + later, owners),
+    node,
+    metadata,
+    st.sampled_from(["h1", "h2"]),
+    st.sampled_from([5, 7, 1 << 50]),
+    st.integers(0, 3),
+    st.sampled_from([("netlink",), ("docker", "netlink"), ()]),
+)
+
+
+@given(st.lists(st.one_of(afar, operation), max_size=25))
+@settings(max_examples=300, deadline=None)
+def test_what_came_over_a_link_is_told_as_it_came(steps: list[Any]) -> None:
+    """Near and far claims on the same elements: each claim can be asked for as it was said."""
+    graph, mirror = new_graph(with_tids=False)
+    model, link = Model(), graph.claimant("link")
+    said: dict[str, Claim] = {}
+    for step in steps:
+        if step[0] == "say":
+            _, id, data, host, created, updated, owners = step
+            claim = Claim(
+                "link", "link", id, True, canonical_metadata(data), host=host, origin="agent.h2", created_at=created,
+                updated_at=updated, owners=owners,
+            )  # fmt: skip
+            link.say(claim)
+            said[id] = claim
+        else:
+            perform(graph, step)
+            model.run(step)
+        mirror.read()
+        assert link.claims.keys() == said.keys()
+        for id, claim in said.items():
+            found, revision = link.claims[id], graph.nodes[id]
+            assert (found.content, found.owning, found.scope) == (claim.content, True, "")
+            assert set(claim.owners or ("link",)) <= set(revision.owners)
+            alone = all(id not in claims for claims in model.claims.values())
+            if alone:
+                assert revision.metadata_json == claim.content
+                assert revision.owners == (claim.owners or ("link",))
+        for who, claims in model.claims.items():
+            assert {id: one.content for id, one in graph.claimant(who).claims.items()} == {
+                id: canonical_metadata(one.metadata) for id, one in claims.items()
+            }
+    link.withdraw()
+    check(graph, model, mirror)

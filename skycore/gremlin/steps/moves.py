@@ -75,6 +75,8 @@ class Move(Operation):
                 kept += yield from select(view, kind, narrow.filter, found)
             execution.hold(len(seen) if unordered else min(len(kept), narrow.stop or len(kept)))
             yield
+        if unordered and narrow.filter == EVERYTHING and not narrow.windowed:
+            return Stream(self.gives, seen)
         if unordered:
             kept = yield from select(view, kind, narrow.filter, list(seen))
         return Stream(self.gives, kept[narrow.start : narrow.stop] if narrow.windowed else kept)

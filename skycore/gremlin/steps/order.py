@@ -69,12 +69,12 @@ class KeepFirst(Operation):
                     kept.append(item)
             execution.hold(len(kept))
             yield
-        return Stream(stream.kind, kept[self.start : self.stop])
+        return Stream(stream.kind, kept if not self.start and self.stop is None else kept[self.start : self.stop])
 
     def _identities(self, execution: Execution, kind: Kind, part: list[Any]) -> Iterable[Hashable]:
         """What makes each item the same as another; None: it is the same as no other."""
         if kind == VALUES:
-            return [("value", freeze(value)) for value in part]
+            return [value if type(value) is str else _NULL if value is None else freeze(value) for value in part]
         if not self.keys:
             return element_ids(execution.view, part)
         columns = [execution.view.values(ELEMENT_KINDS[kind], key, part) for key in self.keys]
@@ -123,7 +123,8 @@ def dedup(call: Call, kind: Kind) -> Operation:
     return NodesOfPaths() if kind == PATHS else KeepFirst(keys)
 
 
-_BUCKET: Final = 4096
+_NULL: Final = ("null",)
+_BUCKET: Final = 2048
 _SAMPLES: Final = 16
 
 
@@ -142,12 +143,14 @@ class SortBy(Operation):
     def run(self, execution: Execution, stream: Stream) -> Work[Stream]:
         items = list(stream.items)
         values = yield from column(execution, ELEMENT_KINDS[stream.kind], self.key, items)
-        ranks = yield from _ranks(values)
+        ranks, whole = yield from _ranks(values)
         there: list[int] = []
         lacking: list[int] = []
         for part in chunks(range(len(values)), _BUCKET):
-            there += [index for index in part if values[index] is not MISSING]
-            if len(there) + len(lacking) <= part[-1]:
+            if whole:
+                there += part
+            else:
+                there += [index for index in part if values[index] is not MISSING]
                 lacking += [index for index in part if values[index] is MISSING]
             yield
         by: Callable[[int], Any] = ranks.__getitem__
@@ -178,20 +181,24 @@ class SortBy(Operation):
     in_any_order = without_repetitions
 
 
-def _ranks(values: Sequence[Any]) -> Work[Sequence[Any]]:
-    """What to compare: the values themselves where that is possible, else (0, number), (1, string), (2, JSON)."""
+def _ranks(values: Sequence[Any]) -> Work[tuple[Sequence[Any], bool]]:
+    """What to compare: the values themselves where that is possible, else (0, number), (1, string), (2, JSON).
+
+    And whether no value is missing.
+    """
     types: set[type] = set()
     for part in chunks(values, _BUCKET):
         types.update(map(type, part))
         yield
+    whole = type(MISSING) not in types
     types.discard(type(MISSING))
     if types <= {int, float, bool} or types == {str}:
-        return values
+        return values, whole
     ranks: list[Any] = []
     for part in chunks(values):
         ranks += map(_rank, part)
         yield
-    return ranks
+    return ranks, whole
 
 
 def _rank(value: Any) -> tuple[int, Any]:

@@ -30,6 +30,7 @@ from skycore.gremlin.operation import (
     Stream,
     Work,
     chunks,
+    every,
 )
 from skycore.gremlin.registry import Call, step
 from skycore.gremlin.span import SpanView
@@ -67,7 +68,7 @@ class Source(Operation):
                 raise execution.error(f"{kind.capitalize()} '{self.id}' does not exist", self.offset)
             return (yield from narrow.apply(execution, kind, (named,)))
         if narrow.filter == EVERYTHING:
-            ids: Collection[str] = view.ids(kind)
+            ids: Collection[str] = yield from every(view, kind)
         elif isinstance(view, IndexedView) and not (narrow.windowed and narrow.stop == narrow.start):
             ids = yield from view.search(kind, narrow.filter, ordered=self.ordered)
         elif execution.frozen:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Set
+from collections.abc import Callable, Iterable, Set
 from functools import partial
 from typing import final
 
@@ -44,7 +44,7 @@ class CutOut(Operation):
     def run(self, execution: Execution, stream: Stream) -> Work[Stream]:
         view = execution.view
         if stream.kind == EDGES:
-            edges = list(dict.fromkeys(stream.items))
+            edges = list((yield from _each_once(stream.items)))
             nodes: dict[str, None] = {}
             for part in chunks(edges):
                 nodes.update(dict.fromkeys(reach.both_ends(view, part)))
@@ -52,7 +52,7 @@ class CutOut(Operation):
                 yield
         else:
             ids = stream.items if stream.kind == NODES else (id for path in stream.items for id in path)
-            nodes = dict.fromkeys(ids)
+            nodes = yield from _each_once(ids)
             edges = []
             for part in chunks(nodes):
                 leaving = reach.leaving(view, part)
@@ -69,14 +69,15 @@ class CutOut(Operation):
                     yield
         if isinstance(view, SpanView):
             # A view of a span never changes: any thread may read it.
-            make = partial(view.part, nodes.keys(), dict.fromkeys(edges).keys())
+            make = partial(view.part, nodes.keys(), (yield from _each_once(edges)).keys())
             execution.view = yield from execution.ask(lambda _history: make())
             return Stream(GRAPH)
         graph = FixedGraph()
         for those in chunks((yield from _revisions(execution, "node", nodes.keys())), 1024):
             graph.extend(those, ())
             yield
-        for those in chunks((yield from _revisions(execution, "edge", dict.fromkeys(edges).keys()))):
+        distinct = yield from _each_once(edges)
+        for those in chunks((yield from _revisions(execution, "edge", distinct.keys()))):
             graph.extend((), [one for one in those if one.parent in graph.nodes and one.child in graph.nodes])
             yield
         execution.view = SubGraphView(graph, _stale_test(execution))
@@ -85,6 +86,14 @@ class CutOut(Operation):
     @property
     def ignores_repetitions(self) -> bool:
         return True
+
+
+def _each_once(ids: Iterable[str]) -> Work[dict[str, None]]:
+    found: dict[str, None] = {}
+    for part in chunks(ids, 4096):
+        found.update(dict.fromkeys(part))
+        yield
+    return found
 
 
 def _revisions(execution: Execution, kind: element.Kind, ids: Set[str]) -> Work[list[Revision]]:
