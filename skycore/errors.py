@@ -143,17 +143,26 @@ class StoreInUse(StorageError):
     """Another process has the store."""
 
 
+class CaptureError(SkycoreError):
+    """A capture cannot be made, and why."""
+
+
 class ClientError(SkycoreError):
     """A request to an analyzer or agent that got no usable answer."""
 
 
 class RequestRefused(ClientError):
-    """The server answered with an error; ``text`` is what it said, ``status`` the HTTP status."""
+    """The server answered with an error; ``text`` is what it said, ``status`` the HTTP status, ``reason`` its name.
 
-    def __init__(self, status: int, text: str) -> None:
+    ``attempt`` says what was tried.  The message has Skydive's wording:
+    ``Failed to get node, 404 Not Found: Node 'x' not found``, and without an attempt what follows the comma.
+    """
+
+    def __init__(self, status: int, text: str, reason: str = "", attempt: str = "") -> None:
         self.status = status
         self.text = text
-        super().__init__(text)
+        before = f"{attempt}, " if attempt else ""
+        super().__init__(f"{before}{f'{status} {reason}'.rstrip()}: {text}")
 
 
 class LinkError(SkycoreError):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import attrs
 import click
 
-from skycore.cli import options
+from skycore.cli import options, output
+from skycore.cli.harmless import harmless
 from skycore.cli.lazy import LazyGroup, load
 from skycore.config import Enabled
 from skycore.config import load as load_configuration
@@ -51,5 +53,30 @@ def check(conf: tuple[str, ...]) -> None:
     loaded = load_configuration(conf, plugin_sections=plugin_sections)
     load("skycore.role.access:check")(loaded)
     for line in (*map(str, loaded.ignored), *failures):
-        click.echo(line)
+        click.echo(harmless(line))
     click.echo(f"ok: {', '.join(loaded.sources) or 'no file, only defaults and the environment'}")
+
+
+@config.command("schema")
+@options.conf
+@options.output("table", "json", "yaml", default="table")
+def schema(conf: tuple[str, ...], form: str) -> None:
+    """List all keys: type, default, meaning, and whether they have an effect in this version.
+
+    Those of plugins are listed when the configuration enables the plugin.
+    """
+    enabled: dict[str, type] = {}
+
+    def plugin_sections(these: Enabled) -> Mapping[str, type]:
+        sections, wrong = load("skycore.role.sections:plugin_sections")(these)
+        for line in wrong:
+            click.echo(harmless(line), err=True)
+        enabled.update(sections)
+        return enabled
+
+    load_configuration(conf, plugin_sections=plugin_sections)
+    keys = load("skycore.config.reference:describe")(enabled)
+    if form != "table":
+        return output.print_value([attrs.asdict(key) for key in keys], form)
+    rows = ([key.key, key.type, key.default, "yes" if key.effective else "not yet", key.doc] for key in keys)
+    return output.print_table(["KEY", "TYPE", "DEFAULT", "EFFECT", "MEANING"], rows)

@@ -11,7 +11,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import click
+from click.shell_completion import CompletionItem
 
+from skycore.cli.harmless import harmless
 from skycore.errors import ConfigurationError, SkycoreError
 
 
@@ -39,7 +41,7 @@ class LazyGroup(click.Group):
     """A click group whose ``lazy`` commands are imported on use.
 
     An error of Skycore's own that leaves a command is shown on stderr without a traceback; the program then
-    ends with exit code 2 when the configuration is wrong, and with 1 otherwise.
+    ends with exit code 2 when the configuration is wrong, and with 1 otherwise.  Ctrl-C ends it with 130.
     """
 
     def __init__(self, *args: Any, lazy: Mapping[str, Lazy] | None = None, **kwargs: Any) -> None:
@@ -64,13 +66,25 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(rows)
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        # Importing all commands, as click does, would take a second at each press of the key.
+        named = [
+            CompletionItem(name, help=self.lazy[name].help if name in self.lazy else None)
+            for name in self.list_commands(ctx)
+            if name.startswith(incomplete)
+        ]
+        return named + click.Command.shell_complete(self, ctx, incomplete)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except SkycoreError as error:
             for line in _lines(error):
-                click.echo(line, err=True)
+                click.echo(harmless(line), err=True)
             ctx.exit(2 if isinstance(error, ConfigurationError) else 1)
+        except KeyboardInterrupt:
+            # What a shell says of a program that SIGINT ended.
+            ctx.exit(130)
 
 
 def _lines(error: SkycoreError) -> Sequence[str]:

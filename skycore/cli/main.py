@@ -7,11 +7,23 @@ from typing import Any
 import click
 
 from skycore import __version__
-from skycore.cli.access import access_words
+from skycore.cli import options
 from skycore.cli.lazy import Lazy, LazyGroup
 from skycore.cli.skydive import PersistentGroup, RoleCommands
 
 _HELP = {"help_option_names": ["-h", "--help"]}
+_CLIENT = {
+    "query": Lazy("skycore.cli.query:query", "Ask an analyzer or agent a Gremlin query."),
+    "status": Lazy("skycore.cli.status:status", "Show the state of an analyzer or agent."),
+    "topology": Lazy("skycore.cli.topology:topology", "Export, import and query the graph."),
+    "capture": Lazy("skycore.cli.capture:capture", "Manage captures of packets."),
+    "node": Lazy("skycore.cli.elements:node", "Manage nodes."),
+    "edge": Lazy("skycore.cli.elements:edge", "Manage edges."),
+    "node-rule": Lazy("skycore.cli.rules:node_rule", "Manage rules that make nodes, or change them."),
+    "edge-rule": Lazy("skycore.cli.rules:edge_rule", "Manage rules that make edges."),
+    "user-metadata": Lazy("skycore.cli.rules:user_metadata", "Manage values that users give to nodes."),
+}
+_COMPLETION = Lazy("skycore.cli.completion:completion", "Print what a shell needs to complete this command.")
 
 
 @click.group(
@@ -19,10 +31,10 @@ _HELP = {"help_option_names": ["-h", "--help"]}
     context_settings=_HELP,
     lazy={
         "run": Lazy("skycore.role.command:run", "Run an agent, an analyzer, or both in one process."),
-        "query": Lazy("skycore.cli.query:query", "Ask an analyzer or agent a Gremlin query."),
-        "status": Lazy("skycore.cli.status:status", "Show the state of an analyzer or agent."),
+        **_CLIENT,
         "plugins": Lazy("skycore.role.command:plugins", "List the installed plugins."),
         "config": Lazy("skycore.cli.config:config", "Look at the configuration."),
+        "completion": _COMPLETION,
     },
 )
 @click.version_option(__version__, message="%(prog)s %(version)s")
@@ -36,7 +48,15 @@ def _skycore_version() -> None:
     click.echo(f"skycore {__version__}")
 
 
-@click.group(cls=RoleCommands, context_settings=_HELP, run=Lazy("skycore.role.command:run", ""))
+@click.group(
+    cls=RoleCommands,
+    context_settings=_HELP,
+    run=Lazy("skycore.role.command:run", ""),
+    lazy={
+        "completion": _COMPLETION,
+        "bash-completion": Lazy("skycore.cli.completion:bash_completion", "Write the same for bash to a file."),
+    },
+)
 @click.option("-c", "--conf", multiple=True, metavar="FILE", help="Configuration file; several are merged in order.")
 @click.option(
     "-b",
@@ -52,16 +72,8 @@ def skydive(conf: tuple[str, ...], verbose: bool) -> None:
     """The same program as `skycore`, in the words of Skydive."""
 
 
-@skydive.group(
-    "client",
-    cls=PersistentGroup,
-    lazy={
-        "query": Lazy("skycore.cli.query:query", "Ask an analyzer or agent a Gremlin query."),
-        "status": Lazy("skycore.cli.status:status", "Show the state of an analyzer or agent."),
-    },
-)
-@click.option("--analyzer", metavar="HOST:PORT", help="The analyzer or agent to ask.")
-@access_words
+@skydive.group("client", cls=PersistentGroup, lazy=_CLIENT)
+@options.handed_on
 def _client(**_handed_on: Any) -> None:
     """Ask an analyzer or agent."""
 

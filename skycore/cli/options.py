@@ -1,13 +1,18 @@
-"""Options that several commands share, and how answers are printed."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
-import click
-import msgspec
+import functools
+from collections.abc import Callable
+from typing import Any
 
-from skycore.errors import ClientError
+import click
+
+from skycore.cli.access import access_options, access_words
 
 DEFAULT_ANALYZER = "127.0.0.1:8082"
+
+_ANALYZER_HELP = "The analyzer or agent to ask."
 
 analyzer = click.option(
     "--analyzer",
@@ -16,7 +21,7 @@ analyzer = click.option(
     default=DEFAULT_ANALYZER,
     show_default=True,
     show_envvar=True,
-    help="The analyzer or agent to ask.",
+    help=_ANALYZER_HELP,
 )
 
 timeout = click.option(
@@ -37,12 +42,37 @@ conf = click.option(
 )
 
 
-def print_json(answer: bytes) -> None:
-    """Print JSON indented by two spaces, keys and numbers as the server wrote them.
+def asking(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say whom to ask, as whom and how long, as one argument ``client``."""
 
-    Raises ClientError when it is no JSON.
-    """
-    try:
-        click.echo(msgspec.json.format(answer, indent=2))
-    except msgspec.DecodeError as error:
-        raise ClientError(f"the answer is no JSON ({error}); is this an analyzer or agent?") from error
+    @functools.wraps(command)
+    def with_client(*arguments: Any, analyzer: str, access: Any, timeout: float, **others: Any) -> Any:
+        # Imported here because help needs none of it.
+        from skycore.client import Client  # noqa: PLC0415
+
+        return command(*arguments, client=Client(analyzer, timeout, access), **others)
+
+    return analyzer(access_options(timeout(with_client)))
+
+
+def handed_on(group: Callable[..., Any]) -> Callable[..., Any]:
+    """The same options for a `PersistentGroup`, which hands them on to its commands."""
+    return click.option("--analyzer", metavar="HOST:PORT", help=_ANALYZER_HELP)(access_words(group))
+
+
+def output(*forms: str, default: str | None = None) -> Callable[..., Any]:
+    """The option ``-o``; a list is a table for `skycore`, and JSON for `skydive`, unless ``default`` says otherwise."""
+    return click.option(
+        "-o",
+        "--output",
+        "--format",
+        "form",
+        type=click.Choice(forms),
+        default=default or _usual,
+        show_default=default or "table; json for skydive",
+        help="How to print it.",
+    )
+
+
+def _usual() -> str:
+    return "json" if click.get_current_context().find_root().command.name == "skydive" else "table"

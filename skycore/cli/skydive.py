@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -21,8 +22,8 @@ class PersistentGroup(LazyGroup):
     """A group whose options may stand before or after its sub-command.
 
     `skydive -c FILE agent` is `skydive agent -c FILE`.
-    An option that a sub-command does not know is not handed on; where that command reads no configuration,
-    `-c` changes nothing, before or after its name.
+    An option that a sub-command does not know is not handed on.  Where the whole program takes `-c`, as `skydive`
+    does, so do its commands that read no configuration: it changes nothing there.
     """
 
     def resolve_command(
@@ -31,19 +32,17 @@ class PersistentGroup(LazyGroup):
         name, command, rest = super().resolve_command(ctx, args)
         if command is None:
             return name, command, rest
-        known = {option for parameter in command.params for option in parameter.opts}
+        known = {parameter.name: parameter.opts[-1] for parameter in command.params}
         handed_on: list[str] = []
         for parameter in self.params:
-            option = parameter.opts[-1]
-            if isinstance(parameter, click.Option) and option in known:
+            option = known.get(parameter.name)
+            if isinstance(parameter, click.Option) and option is not None:
                 handed_on += _as_arguments(parameter, option, ctx.params.get(parameter.name or ""))
         return name, command, [*handed_on, *rest]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         command = super().get_command(ctx, cmd_name)
-        if command is None or isinstance(command, click.Group):
-            return command
-        if any("--conf" in parameter.opts for parameter in command.params):
+        if command is None or not _takes_conf(ctx.find_root().command) or _takes_conf(command):
             return command
         tolerant = copy.copy(command)
         tolerant.params = [
@@ -53,11 +52,16 @@ class PersistentGroup(LazyGroup):
         return tolerant
 
 
+def _takes_conf(command: click.Command) -> bool:
+    return any("--conf" in parameter.opts for parameter in command.params)
+
+
 class RoleCommands(PersistentGroup):
     """The roles as commands: `skydive agent …` is `skycore run --role agent …`, with the same options."""
 
-    def __init__(self, *args: Any, run: Lazy, **kwargs: Any) -> None:
-        super().__init__(*args, lazy={name: run._replace(help=text) for name, text in _ROLES.items()}, **kwargs)
+    def __init__(self, *args: Any, run: Lazy, lazy: Mapping[str, Lazy] | None = None, **kwargs: Any) -> None:
+        roles = {name: run._replace(help=text) for name, text in _ROLES.items()}
+        super().__init__(*args, lazy={**roles, **(lazy or {})}, **kwargs)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         command = super().get_command(ctx, cmd_name)

@@ -6,16 +6,13 @@ import json
 
 import click
 
-from skycore.cli import options
-from skycore.cli.access import access_options
-from skycore.client import Access, Client
+from skycore.cli import options, output
+from skycore.client import Client
 
 
 @click.command("status")
-@options.analyzer
-@access_options
-@options.timeout
-def status(analyzer: str, timeout: float, access: Access) -> None:
+@options.asking
+@options.output("json", "yaml", default="json")
+def status(client: Client, form: str) -> None:
     """Show the state of an analyzer or agent: its peers, its plugins, its store."""
-    state = Client(analyzer, timeout, access).status()
-    options.print_json(json.dumps(state, sort_keys=True).encode())
+    output.print_value(json.loads(json.dumps(client.status(), sort_keys=True)), form)

@@ -1,19 +1,27 @@
-"""Requests to the REST API of an analyzer or agent, over the HTTP client of Python's library."""
+"""The synchronous client, over the HTTP of Python's library."""
 
 from __future__ import annotations
 
 import contextlib
 import http.client
-import json
 import socket
 import threading
 import time
-from collections.abc import Iterator
-from typing import Any, final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Generic, TypeVar, final, overload
 
+from skycore.client import calls
 from skycore.client.access import Access
+from skycore.client.calls import Call
+from skycore.client.elements import Edge, Graph, Node
+from skycore.client.resources import EdgeRule, NodeRule, UserMetadata
+from skycore.client.server import Server
+from skycore.client.split import SplitError, Splitter
 from skycore.config.address import Address
-from skycore.errors import ClientError, RequestRefused
+from skycore.errors import ClientError
+
+T = TypeVar("T")
+_PIECE = 1 << 16
 
 
 @final
@@ -28,85 +36,142 @@ class Client:
     """
 
     def __init__(self, address: str | Address, timeout: float = 60.0, access: Access | None = None) -> None:
-        self.address = address if isinstance(address, Address) else _parsed(address)
-        self.timeout = timeout
-        self.access = Access.from_environment() if access is None else access
-        self.secure = self.access.secure or (isinstance(address, str) and address.lower().startswith("https://"))
+        self.server = Server.of(address, timeout, access)
+        self.nodes: Collection[Node] = Collection(self, calls.Kind("node", Node))
+        self.edges: Collection[Edge] = Collection(self, calls.Kind("edge", Edge))
+        self.node_rules: Collection[NodeRule] = Collection(self, calls.Kind("noderule", NodeRule))
+        self.edge_rules: Collection[EdgeRule] = Collection(self, calls.Kind("edgerule", EdgeRule))
+        self.user_metadata: Collection[UserMetadata] = Collection(self, calls.Kind("usermetadata", UserMetadata))
 
-    def query(self, gremlin: str) -> Any:
-        """The result of a Gremlin query, decoded from JSON; None for an empty query."""
-        body = self.query_json(gremlin)
-        return self._decoded(body) if body else None
+    @overload
+    def query(self, gremlin: str) -> Any: ...
 
-    def query_json(self, gremlin: str) -> bytes:
-        """The result of a Gremlin query as the server's JSON; empty for an empty query."""
-        request = json.dumps({"GremlinQuery": gremlin}).encode()
-        return self._request("POST", "/api/topology", request)
+    @overload
+    def query(self, gremlin: str, type: type[T]) -> T: ...
+
+    def query(self, gremlin: str, type: Any = Any) -> Any:
+        """The result of a Gremlin query, decoded as ``type``: plain values, or ``list[Node]``, ``list[Graph]`` …
+
+        None for an empty query.
+        """
+        return self.run(calls.query(gremlin, type))
+
+    def query_text(self, gremlin: str, accept: str = calls.JSON) -> bytes:
+        """The result of a query as the server writes it: JSON, or a drawing with `skycore.client.DOT`.
+
+        Empty for an empty query.
+        """
+        return self.run(calls.text_of(gremlin, accept))
+
+    @overload
+    def stream(self, gremlin: str) -> Iterator[Any]: ...
+
+    @overload
+    def stream(self, gremlin: str, type: type[T]) -> Iterator[T]: ...
+
+    def stream(self, gremlin: str, type: Any = Any) -> Iterator[Any]:
+        """The items of a query's result, each as soon as it is there; the result must be a list.
+
+        Here the time limit is for each wait.  Close the iterator (`contextlib.closing`) to leave early.
+        """
+        splitter = Splitter()
+        try:
+            for piece in self._pieces(calls.text_of(gremlin)):
+                for item in splitter.feed(piece):
+                    yield calls.item(self.server, item, type)
+            splitter.close()
+        except SplitError as error:
+            raise ClientError(f"{self.server.address} answered with something that is no JSON list: {error}") from error
+
+    def graph(self) -> Graph:
+        """The live graph."""
+        return self.run(calls.graph())
 
     def status(self) -> dict[str, Any]:
         """The state of the process that answers."""
-        status = self._decoded(self._request("GET", "/api/status"))
-        if not isinstance(status, dict):
-            raise ClientError(f"{self.address} answered a status that is no JSON object; is this a Skycore process?")
-        return status
+        return self.run(calls.status())
 
-    def _decoded(self, body: bytes) -> Any:
+    def run(self, call: Call[T]) -> T:
+        """Carry out one of `skycore.client.calls`."""
+        end = _Deadline(self.server.timeout)
         try:
-            return json.loads(body)
-        except (ValueError, RecursionError) as error:
-            raise ClientError(f"{self.address} answered with something that is no JSON: {error}") from error
+            with self._answer(call, end) as response:
+                body = bytearray()
+                while piece := response.read(_PIECE):
+                    body += piece
+                    if len(body) > calls.LARGEST:
+                        raise calls.too_large(self.server)
+                if end.passed:
+                    raise TimeoutError
+                _check_complete(response)
+        except (OSError, UnicodeError, http.client.HTTPException) as error:
+            raise self.server.too_slow() if end.passed else self.server.failure(error) from error
+        return call.result(self.server, response.status, bytes(body))
 
-    def _request(self, method: str, path: str, body: bytes | None = None) -> bytes:
-        headers = {"Accept": "application/json", "Connection": "close"}
-        if body is not None:
-            headers["Content-Type"] = "application/json"
-        if self.access.authorization is not None:
-            headers["Authorization"] = self.access.authorization
+    def _pieces(self, call: Call[Any]) -> Iterator[bytes]:
+        """The body of a good answer as it comes."""
+        try:
+            with self._answer(call) as response:
+                if not 200 <= response.status < 300:
+                    call.check(self.server, response.status, response.read(_PIECE))
+                while piece := response.read1(_PIECE):
+                    yield piece
+                _check_complete(response)
+        except (OSError, UnicodeError, http.client.HTTPException) as error:
+            raise self.server.failure(error) from error
+
+    @contextlib.contextmanager
+    def _answer(self, call: Call[Any], end: _Deadline | None = None) -> Iterator[http.client.HTTPResponse]:
         connection = self._connection()
-        end = _Deadline(self.timeout)
         try:
             connection.connect()
-            with end.watch(connection.sock):
-                connection.request(method, path, body, headers)
-                response = connection.getresponse()
-                answer = response.read()
-            if end.passed:
-                raise TimeoutError
-        except (OSError, UnicodeError, http.client.HTTPException) as error:
-            raise ClientError(self._explain(error, end)) from error
+            with contextlib.nullcontext() if end is None else end.watch(connection.sock):
+                connection.request(call.method, call.path, call.body, call.headers(self.server))
+                yield connection.getresponse()
         finally:
             connection.close()
-        if response.status >= 300:
-            text = answer.decode("utf-8", "replace").rstrip("\n") or response.reason
-            if response.status == 401 and self.access.authorization is None:
-                text += "; give a user: SKYDIVE_USERNAME and SKYDIVE_PASSWORD"
-            raise RequestRefused(response.status, text)
-        return answer
 
     def _connection(self) -> http.client.HTTPConnection:
-        host, port = self.address.host, self.address.port
-        if self.secure:
-            return http.client.HTTPSConnection(host, port, timeout=self.timeout, context=self.access.context())
-        return http.client.HTTPConnection(host, port, timeout=self.timeout)
-
-    def _explain(self, error: Exception, end: _Deadline) -> str:
-        if end.passed or isinstance(error, TimeoutError):
-            return f"{self.address} gave no complete answer within {self.timeout:g} s"
-        if isinstance(error, http.client.HTTPException):
-            return f"{self.address} gave no complete HTTP answer: {type(error).__name__} {error}".rstrip()
-        if self.secure and type(error).__name__ == "SSLCertVerificationError":
-            return f"{self.address} shows a certificate that is not trusted: {error}; see --cacert"
-        reason = getattr(error, "strerror", None) or str(error)
-        return f"cannot reach {self.address}: {reason}; is an analyzer or agent listening there?"
+        server = self.server
+        host, port = server.address.host, server.address.port
+        if server.secure:
+            return http.client.HTTPSConnection(host, port, timeout=server.timeout, context=server.access.context())
+        return http.client.HTTPConnection(host, port, timeout=server.timeout)
 
 
-def _parsed(text: str) -> Address:
-    try:
-        scheme, separator, rest = text.partition("://")
-        bare = rest if separator and scheme.lower() in ("http", "https") else text
-        return Address.parse(bare.removesuffix("/"))
-    except ValueError as error:
-        raise ClientError(f"cannot ask there: {error}") from None
+@final
+class Collection(Generic[T]):
+    """The API objects of one kind; it raises what `Client` raises."""
+
+    def __init__(self, client: Client, kind: calls.Kind[T]) -> None:
+        self._client = client
+        self._kind = kind
+
+    def list(self) -> dict[str, T]:
+        """All of them, by id."""
+        return self._client.run(self._kind.list())
+
+    def get(self, id: str) -> T:
+        """The one with this id."""
+        return self._client.run(self._kind.get(id))
+
+    def create(self, value: T, *, ttl: str | None = None) -> T:
+        """Make one; ``ttl`` (``1h30m``) is how long it lives, left out: for ever.  Gives it as the server keeps it."""
+        return self._client.run(self._kind.create(value, ttl))
+
+    def patch(self, id: str, operations: Sequence[Mapping[str, Any]]) -> T | None:
+        """Change one by operations of RFC 6902: the object as it is now, None when nothing changed."""
+        return self._client.run(self._kind.patch(id, operations))
+
+    def delete(self, id: str) -> None:
+        """Delete the one with this id."""
+        self._client.run(self._kind.delete(id))
+
+
+def _check_complete(response: http.client.HTTPResponse) -> None:
+    # Reading in parts does not notice that a connection ended before its Content-Length.
+    if response.length:
+        raise http.client.IncompleteRead(b"", response.length)
 
 
 class _Deadline:

@@ -67,7 +67,7 @@ def test_a_refused_query_shows_the_servers_text_on_stderr() -> None:
     text = 'found "x", expected `G`\nline 1, column 1\nx\n^'
     with answering({"/api/topology": (400, text.encode() + b"\n")}) as address:
         result = CliRunner().invoke(skycore, ["query", "x", "--analyzer", address])
-    assert (result.stdout, result.stderr, result.exit_code) == ("", text + "\n", 1)
+    assert (result.stdout, result.stderr, result.exit_code) == ("", f"400 Bad Request: {text}\n", 1)
 
 
 def test_an_answer_that_is_no_json() -> None:

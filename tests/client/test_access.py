@@ -90,9 +90,11 @@ def test_each_request_shows_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_refusal_says_how_to_give_a_user() -> None:
     with answering(status=401) as (address, _):
-        with pytest.raises(RequestRefused, match=r"^No credentials provided; give a user: SKYDIVE_USERNAME"):
+        with pytest.raises(
+            RequestRefused, match=r"^401 Unauthorized: No credentials provided; give a user: SKYDIVE_USERNAME"
+        ):
             Client(address, access=Access()).status()
-        with pytest.raises(RequestRefused, match=r"^No credentials provided$"):
+        with pytest.raises(RequestRefused, match=r"^401 Unauthorized: No credentials provided$"):
             Client(address, access=Access(username="bob")).status()
 
 

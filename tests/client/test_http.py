@@ -94,7 +94,8 @@ def test_the_servers_text_is_the_error() -> None:
     with serving(saying(answer)) as (address, _), pytest.raises(RequestRefused) as caught:
         Client(address).query("G.V().Has x")
     assert caught.value.status == 400
-    assert str(caught.value) == text.decode().rstrip("\n")
+    assert caught.value.text == text.decode().rstrip("\n")
+    assert str(caught.value) == f"400 Bad Request: {caught.value.text}"
 
 
 def test_an_error_without_text_is_named_by_its_reason() -> None:
@@ -122,7 +123,7 @@ def test_a_bad_answer_is_a_client_error(answer: bytes, message: str) -> None:
 
 def test_status_that_is_no_object() -> None:
     answer = saying(OK + b"Content-Length: 2\r\n\r\n[]")
-    with serving(answer) as (address, _), pytest.raises(ClientError, match="is this a Skycore process"):
+    with serving(answer) as (address, _), pytest.raises(ClientError, match="is this an analyzer or agent"):
         Client(address).status()
 
 

@@ -423,7 +423,7 @@ def test_the_client_says_what_is_missing(site: Site) -> None:
             process.status()
         return f"{type(wrong.value).__name__} {wrong.value}"
 
-    assert "RequestRefused No credentials provided; give a user" in status(site.access(None))
+    assert "RequestRefused 401 Unauthorized: No credentials provided; give a user" in status(site.access(None))
     assert "use https://" in status(Access())
     assert "--cacert" in status(attrs.evolve(site.access("root"), cacert=str(site.folder / "one.pem")))
     assert issubclass(RequestRefused, ClientError)
