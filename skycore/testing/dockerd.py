@@ -3,46 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import json
-import os
 import shutil
 import socket
-import tarfile
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 import trio
 
+from skycore.testing.busybox import COMMAND, root_file_system
+from skycore.testing.cgroup import remove_cgroups
 from skycore.testing.lab import Closing, FakeHost, Inside, LabError, environment_here, run_checked, unique_name
 
 IMAGE: Final = "skt/busybox:1"
 """The image that every ``Dockerd`` has: Debian's static busybox, which sleeps unless told otherwise."""
 
 _SOCKET = "/run/docker.sock"
-
-
-def _root_file_system() -> bytes:
-    """A tar of a root file system that holds busybox and its applets."""
-    busybox = shutil.which("busybox")
-    if busybox is None:
-        raise LabError("busybox is missing; the Debian package busybox-static brings it")
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as tar:
-        for name in ("bin", "dev", "etc", "proc", "sys", "tmp"):
-            entry = tarfile.TarInfo(name)
-            entry.type, entry.mode = tarfile.DIRTYPE, 0o755
-            tar.addfile(entry)
-        tar.add(busybox, "bin/busybox")
-        for applet in run_checked([busybox, "--list"]).split():
-            if applet != "busybox":
-                entry = tarfile.TarInfo(f"bin/{applet}")
-                entry.type, entry.linkname = tarfile.SYMTYPE, "busybox"
-                tar.addfile(entry)
-    return buffer.getvalue()
 
 
 class Dockerd(Closing):
@@ -65,7 +44,7 @@ class Dockerd(Closing):
             configuration = {"deprecated-key-path": str(self.data / "key.json")}
             (self.data / "daemon.json").write_text(json.dumps(configuration))
             self.restart()
-            self.docker("import", "--change", 'CMD ["/bin/sleep", "3600"]', "-", IMAGE, data=_root_file_system())
+            self.docker("import", "--change", f"CMD {json.dumps(list(COMMAND))}", "-", IMAGE, data=root_file_system())
         except BaseException:
             self.close()
             raise
@@ -177,15 +156,4 @@ class Dockerd(Closing):
             self.host.close()
         finally:
             shutil.rmtree(self.data, ignore_errors=True)
-            for top in _cgroup_directories(self._cgroup):
-                for directory, _, _ in os.walk(top, topdown=False):
-                    with contextlib.suppress(OSError):
-                        os.rmdir(directory)
-
-
-def _cgroup_directories(name: str) -> Iterator[Path]:
-    """Where a cgroup may lie: in each hierarchy, at its top or below the cgroup of this process (cgroups(7))."""
-    own = {line.split(":", 2)[2].lstrip("/") for line in Path("/proc/self/cgroup").read_text().splitlines()}
-    for hierarchy in (Path("/sys/fs/cgroup"), *Path("/sys/fs/cgroup").glob("*/")):
-        for parent in {"", *own}:
-            yield hierarchy / parent / name
+            remove_cgroups(self._cgroup)

@@ -35,6 +35,7 @@ PROGRAMS: Final[Mapping[str, str]] = {
     "dockerd": "docker.io",
     "ethtool": "ethtool",
     "ip": "iproute2",
+    "iptables": "iptables",
     "losetup": "mount",
     "nsenter": "util-linux",
     "ovs-ofctl": "openvswitch-common",

@@ -1,7 +1,7 @@
 """The part of the Docker Engine API that the probe needs, over a unix socket or TCP.
 
-Source: Docker Engine API reference (``/version``, ``/containers/json``, ``/containers/{id}/json``, ``/events``,
-``/_ping``); podman's service answers the same requests.
+Source: Docker Engine API reference (``/version``, ``/containers/json``, ``/containers/{id}/json``,
+``/images/{id}/json``, ``/events``, ``/_ping``); podman's service answers the same requests.
 """
 
 from __future__ import annotations
@@ -17,7 +17,18 @@ import attrs
 import httpx2
 import trio
 
-from skydive_probe_docker.mapping import BadAnswer, Container, identifier, read_container, text
+from skydive_probe_docker.answer import (
+    Answer,
+    BadAnswer,
+    as_object,
+    as_text,
+    entries,
+    identifier,
+    is_image_id,
+    section,
+    text,
+)
+from skydive_probe_docker.mapping import Container, read_container
 
 NEWEST: Final = (1, 47)
 OLDEST: Final = (1, 24)
@@ -26,10 +37,15 @@ ANSWER_SECONDS = 10.0
 
 _ANSWER_BYTES: Final = 64 << 20
 _EVENT_BYTES: Final = 16 << 20
-# Events of containers after which ``inspect`` may say something else; exec_* would come with every health check.
-_EVENTS: Final = (
-    "start", "restart", "die", "stop", "destroy", "pause", "unpause", "rename", "update", "oom", "health_status",
-)  # fmt: skip
+_IMAGES: Final = 1024
+_TYPES: Final = ("container", "network")
+# Actions that change nothing that ``inspect`` tells; those on the right come with every health check or command.  Which
+# others there are depends on who answers, so all others count.
+_QUIET: Final = frozenset({
+    "attach", "detach", "commit", "copy", "export", "kill", "logs", "resize", "top", "mount", "unmount", "sync",
+    "archive-path", "extract-to-dir", "checkpoint", "exec", "exec_create", "exec_start", "exec_die", "exec_died",
+    "exec_detach",
+})  # fmt: skip
 
 
 class SourceLost(Exception):
@@ -40,9 +56,10 @@ class SourceLost(Exception):
 class Server:
     """What the daemon says of itself: its version, the API version that both sides speak, and its clock.
 
-    ``now`` is in seconds since the epoch (None when it does not tell).
+    ``engine`` is docker or podman; ``now`` is in seconds since the epoch (None when it does not tell).
     """
 
+    engine: str
     version: str
     api: str
     now: int | None
@@ -74,6 +91,8 @@ class DockerClient:
             headers={"Accept-Encoding": "identity"},
         )
         self._prefix = ""
+        self._engine = "docker"
+        self._digests: dict[str, tuple[str, ...]] = {}
 
     async def __aenter__(self) -> DockerClient:
         return self
@@ -94,19 +113,36 @@ class DockerClient:
             )
         api = "{}.{}".format(*min(offered, NEWEST))
         self._prefix = f"/v{api}"
-        return Server(text(answer.get("Version", ""), "Version"), api, _seconds(headers.get("date", "")))
+        parts = [text(as_object(part, "Components"), "Name") for part in entries(answer, "Components")]
+        self._engine = "podman" if any(part.startswith("Podman") for part in parts) else "docker"
+        return Server(self._engine, text(answer, "Version"), api, _seconds(headers.get("date", "")))
 
-    async def running(self) -> list[str]:
-        """IDs of the containers that run now."""
-        answer, _ = await self._get(f"{self._prefix}/containers/json")
+    async def containers(self, *, stopped: bool = False) -> list[str]:
+        """IDs of the containers that run now, or of all."""
+        answer, _ = await self._get(f"{self._prefix}/containers/json{'?all=1' if stopped else ''}")
         if not isinstance(answer, list) or not all(isinstance(entry, dict) for entry in answer):
             raise BadAnswer("/containers/json answered no list of objects")
         return [identifier(entry.get("Id"), "Id") for entry in answer]
 
     async def inspect(self, id: str) -> Container | None:
-        """A container as it is now; None when it does not run or does not exist."""
+        """A container as it is now; None when it does not exist."""
         answer, _ = await self._get(f"{self._prefix}/containers/{id}/json", missing=True)
-        return None if answer is None else read_container(answer)
+        if answer is None:
+            return None
+        image = text(as_object(answer, "the answer"), "Image")
+        return read_container(answer, self._engine, await self._digests_of(image))
+
+    async def _digests_of(self, image: str) -> tuple[str, ...]:
+        """Where an image was pulled from; asked once for each image and connection."""
+        if image not in self._digests:
+            answer: Any = None
+            if is_image_id(image):
+                answer, _ = await self._get(f"{self._prefix}/images/{image}/json", missing=True)
+            found = entries(as_object(answer, "the image"), "RepoDigests")
+            if len(self._digests) >= _IMAGES:
+                self._digests.clear()
+            self._digests[image] = tuple(as_text(digest, "RepoDigests") for digest in found)
+        return self._digests[image]
 
     async def ping(self) -> None:
         """Return when the daemon answers."""
@@ -114,13 +150,13 @@ class DockerClient:
 
     @asynccontextmanager
     async def events(self, since: int | None) -> AsyncIterator[AsyncIterator[str]]:
-        """Subscribe to events of containers; gives the container ID of each.
+        """Subscribe to events; gives the ID of the container that each is about.
 
         With ``since`` (seconds since the epoch, the daemon's clock) it begins with the events from then on, as far
         as the daemon remembers them (256).  The daemon subscribes a moment after it has sent the headers: what
         happens in between comes only with ``since``.  Ends when the daemon closes the stream.
         """
-        filters = json.dumps({"type": ["container"], "event": list(_EVENTS)})
+        filters = json.dumps({"type": list(_TYPES)})
         parameters: dict[str, Any] = {"filters": filters}
         if since is not None:
             parameters["since"] = str(since)
@@ -147,8 +183,8 @@ class DockerClient:
                 *lines, last = piece.split(b"\n")
                 for line in lines:
                     rest += line
-                    if rest.strip():
-                        yield read_event(bytes(rest))
+                    if rest.strip() and (id := read_event(bytes(rest))) is not None:
+                        yield id
                     rest.clear()
                 rest += last
                 if len(rest) > _EVENT_BYTES:
@@ -190,12 +226,16 @@ def decode(body: bytes, path: str) -> Any:
         raise BadAnswer(f"{path} answered no JSON: {error}") from error
 
 
-def read_event(line: bytes) -> str:
-    """The container ID of one event."""
-    event = decode(line, "/events")
-    actor = event.get("Actor") if isinstance(event, dict) else None
-    id = actor.get("ID") if isinstance(actor, dict) else None
-    return identifier(id, "Actor.ID of an event")
+def read_event(line: bytes) -> str | None:
+    """The ID of the container of which an event says that it may have changed; None for other events."""
+    event: Answer = as_object(decode(line, "/events"), "an event")
+    # Health checks and commands are told as "exec_create: sh -c …", "health_status: healthy".
+    action = text(event, "Action").partition(":")[0]
+    if event.get("Type") == "network":
+        id = section(event, "Actor", "Attributes").get("container")
+        # Networks come and go without containers, too.
+        return identifier(id, "container of an event") if id else None
+    return None if action in _QUIET else identifier(section(event, "Actor").get("ID"), "Actor.ID of an event")
 
 
 def _version(value: Any) -> tuple[int, int]:

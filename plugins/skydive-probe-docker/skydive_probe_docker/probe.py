@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from typing import Any, ClassVar, Final
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import ClassVar, Final
 
 import attrs
 import trio
 
-from skycore.plugin import Hold, Key, ProbeHost
-from skydive_probe_docker.client import DockerClient, SourceLost, parse_url
-from skydive_probe_docker.mapping import BadAnswer, Container, Inventory, Located, inventory
+from skycore.plugin import Key, ProbeHost, containers
+from skydive_probe_docker.answer import BadAnswer
+from skydive_probe_docker.client import DockerClient, Server, SourceLost, parse_url
+from skydive_probe_docker.mapping import Container
 
-SCOPE: Final = "containers"
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 3.0
 HEARTBEAT_SECONDS = 10.0
 LOG_SECONDS = 60.0
 _BATCH: Final = 64
+_AT_ONCE: Final = 4
+"""So many containers are asked about at a time."""
 
 
 @attrs.frozen
@@ -51,7 +53,7 @@ class _Dirty:
 
 
 class DockerProbe:
-    """Containers that run, and the network namespaces they are in.
+    """Containers, and the network namespaces they are in.
 
     Events only say which container to ask about again; what counts is the answer of ``inspect``.  ``run`` counts
     as started with the first complete inventory; until then, and whenever the daemon is lost, the status says why.
@@ -60,14 +62,22 @@ class DockerProbe:
     section: ClassVar = "agent.topology.docker"
     roles: ClassVar = frozenset({"agent"})
     capabilities: ClassVar = frozenset({"CAP_SYS_ADMIN", "CAP_SYS_PTRACE"})
-    precedence: ClassVar = {"Name": frozenset({"netns"})}
+    # The daemon knows what people call its containers; runc knows the same ones by their state folders.
+    precedence: ClassVar = {
+        "Name": frozenset({"netns", "runc"}),
+        **{key: frozenset({"runc"}) for key in ("Manager", "Container", "Path", "Inode", "Device")},
+    }
 
     @attrs.frozen
     class Settings:
-        """``url``: where the daemon listens; ``proc_path``: where this agent sees /proc of the daemon's host."""
+        """``url``: where the daemon listens; ``proc_path``: where this agent sees /proc of the daemon's host.
+
+        ``stopped``: also show containers that do not run.
+        """
 
         url: str = "unix:///var/run/docker.sock"
         proc_path: str = "/proc"
+        stopped: bool = False
         netns: NetnsSettings = NetnsSettings()
 
         def __attrs_post_init__(self) -> None:
@@ -76,10 +86,9 @@ class DockerProbe:
     def __init__(self, settings: Settings, host: ProbeHost) -> None:
         self._settings = settings
         self._host = host
-        self._known: dict[str, Located] = {}
-        self._said = Inventory({}, {}, {})
+        self._containers = containers.Containers(host, {"Manager": "docker"})
         self._unseen: dict[str, str] = {}
-        self._holds: dict[Key, Hold] = {}
+        self._unread: dict[str, str] = {}
         self._complete_at: float | None = None
         self._logged_at = float("-inf")
         self._failing = False
@@ -122,7 +131,7 @@ class DockerProbe:
                 nursery.start_soon(self._collect, events, dirty)
                 nursery.start_soon(self._heartbeat, client)
                 await self._take_inventory(client)
-                self._found(server.version, server.api)
+                self._found(server)
                 complete()
                 while True:
                     await self._refresh(client, await dirty.take(_BATCH))
@@ -140,107 +149,84 @@ class DockerProbe:
             await client.ping()
 
     async def _take_inventory(self, client: DockerClient) -> None:
-        self._known, self._unseen = {}, {}
-        for id in await client.running():
-            await self._look(client, id)
-        self._said = inventory(self._known.values(), self._host.root)
-        self._let_go()
-        with self._host.graph.snapshot(SCOPE):
-            self._say(self._said.nodes, self._said.owners)
-        self._hold()
+        self._unseen, self._unread = {}, {}
+        looked = await self._look_at(client, await client.containers(stopped=self._settings.stopped))
+        self._containers.replace(one for one in looked.values() if one is not None)
 
     async def _refresh(self, client: DockerClient, ids: Iterable[str]) -> None:
-        for id in ids:
-            await self._look(client, id)
-        before, now = self._said, inventory(self._known.values(), self._host.root)
-        self._said = now
-        self._let_go()
-        graph = self._host.graph
-        with graph.transaction():
-            for child, owner in before.owners.items():
-                if now.owners.get(child) != owner:
-                    graph.unlink(owner, child, "ownership")
-            for key in before.nodes.keys() - now.nodes.keys():
-                graph.drop(key)
-            self._say(
-                {key: node for key, node in now.nodes.items() if before.nodes.get(key) != node},
-                {child: owner for child, owner in now.owners.items() if before.owners.get(child) != owner},
-            )
-        self._hold()
+        self._containers.update(await self._look_at(client, ids))
         self._show_counts()
 
     # ------------------------------------------------------------------ one container
 
-    async def _look(self, client: DockerClient, id: str) -> None:
-        """Ask about one container, and note what it is now."""
-        self._known.pop(id, None)
+    async def _look_at(self, client: DockerClient, ids: Iterable[str]) -> dict[Key, containers.Located | None]:
+        """Ask about containers, a few at a time; None for those that are not to be shown."""
+        looked: dict[Key, containers.Located | None] = {}
+        waiting = iter(list(ids))
+
+        async def ask() -> None:
+            for id in waiting:
+                looked[containers.container_key(id)] = await self._look(client, id)
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(_AT_ONCE):
+                nursery.start_soon(ask)
+        return looked
+
+    async def _look(self, client: DockerClient, id: str) -> containers.Located | None:
         self._unseen.pop(id, None)
+        self._unread.pop(id, None)
         pid = -1
-        for last in (False, False, True):
-            container = await client.inspect(id)
-            if container is None:
-                return
+        while True:
             try:
-                self._known[id] = self._locate(container)
-                return
+                container = await client.inspect(id)
+            except BadAnswer as error:
+                # The daemon may stumble over one container, as over a broken layer; what was known of it stays.
+                self._unread[id] = str(error)
+                return self._containers.get(containers.container_key(id))
+            if container is None or not (container.pid or self._settings.stopped):
+                return None
+            try:
+                return self._locate(container)
             except OSError as error:
                 # It may have ended or restarted a moment ago; what does not change cannot be seen from here.
-                if last or container.pid == pid:
-                    self._known[id] = Located(container, None, "")
+                if container.pid == pid:
                     self._unseen[id] = f"{self._process_path(container)}: {error.strerror or error}"
-                    return
+                    return _located(container)
                 pid = container.pid
 
-    def _locate(self, container: Container) -> Located:
+    def _locate(self, container: Container) -> containers.Located:
+        """Raises OSError when its process cannot be seen."""
+        if not container.pid:
+            return _located(container)
         path = self._process_path(container)
         namespace = self._host.netns(path)
         if namespace.key == self._host.namespace.key:
-            return Located(container, None, "")
-        lasting = posixpath.join(self._settings.netns.run_path, posixpath.basename(container.sandbox))
-        if container.sandbox:
+            return _located(container)
+        # Docker's files are seen below run_path; podman names a file of /run/netns.
+        name = posixpath.basename(container.sandbox)
+        for lasting in (posixpath.join(self._settings.netns.run_path, name), container.sandbox) if name else ():
             try:
                 if self._host.netns(lasting).key == namespace.key:
                     path = lasting
-            except OSError:
-                pass
-        return Located(container, namespace, path)
+                    break
+            except (OSError, ValueError):
+                continue
+        return attrs.evolve(_located(container), namespace=namespace, path=path)
 
     def _process_path(self, container: Container) -> str:
         return posixpath.join(self._settings.proc_path, str(container.pid), "ns", "net")
 
-    # ------------------------------------------------------------------ the graph
-
-    def _say(self, nodes: Mapping[Key, Mapping[str, Any]], owners: Mapping[Key, Key]) -> None:
-        graph = self._host.graph
-        for key, metadata in nodes.items():
-            graph.put(key, metadata, scope=SCOPE)
-        for child, owner in owners.items():
-            graph.link(owner, child, "ownership", scope=SCOPE)
-
-    def _let_go(self) -> None:
-        """End netlink in the namespaces that no container is in any more: interfaces go before their namespace."""
-        for key in self._holds.keys() - self._said.namespaces.keys():
-            self._holds.pop(key).release()
-
-    def _hold(self) -> None:
-        """Keep netlink running in the namespaces that containers are in."""
-        for key, namespace in self._said.namespaces.items():
-            if key not in self._holds:
-                try:
-                    self._holds[key] = self._host.children("netlink", namespace)
-                except OSError as error:
-                    # Its last process is gone; the event that says so is on its way.
-                    self._host.log.debug("namespace vanished", path=namespace.path, error=str(error))
-
     # ------------------------------------------------------------------ what people see
 
-    def _found(self, version: str, api: str) -> None:
+    def _found(self, server: Server) -> None:
         self._complete_at = trio.current_time()
-        self._host.status(docker=version, api=api, daemon=None)
+        other = "podman" if server.engine == "docker" else "docker"
+        self._host.status(**{server.engine: server.version, other: None}, api=server.api, daemon=None)
         self._show_counts()
         if self._failing:
             self._failing = False
-            self._host.log.info("docker answers again", url=self._settings.url, version=version)
+            self._host.log.info("docker answers again", url=self._settings.url, version=server.version)
 
     def _show_counts(self) -> None:
         unseen = None
@@ -250,7 +236,12 @@ class DockerProbe:
                 f"{len(self._unseen)} container(s) shown under the host because their namespace cannot be seen; "
                 f"{id[:12]}: {reason} (proc_path must be the /proc of the daemon's host)"
             )
-        self._host.status(containers=len(self._known), unseen=unseen)
+        unread = None
+        if self._unread:
+            id, reason = next(iter(self._unread.items()))
+            unread = f"{len(self._unread)} container(s) of which the daemon cannot tell; {id[:12]}: {reason[:500]}"
+        refused = next(iter(self._containers.refused.values()), None)
+        self._host.status(containers=len(self._containers), unseen=unseen, unread=unread, refused=refused)
 
     def _lost(self, reason: str) -> None:
         message = f"{self._settings.url}: {reason}"
@@ -260,6 +251,13 @@ class DockerProbe:
             self._logged_at = trio.current_time()
             self._failing = True
             self._host.log.warning("docker is lost; asking again every few seconds", error=message)
+
+
+def _located(container: Container) -> containers.Located:
+    """Of a container without a namespace of its own."""
+    return containers.Located(
+        container.key, container.name, container.metadata, None, "", container.shares, container.started
+    )
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> str:

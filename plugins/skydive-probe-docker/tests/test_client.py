@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import trio
 from skydive_probe_docker import client as client_module
+from skydive_probe_docker.answer import BadAnswer
 from skydive_probe_docker.client import DockerClient, SourceLost, parse_url
-from skydive_probe_docker.mapping import BadAnswer
 
 from skycore.testing.dockerd import Dockerd
 
@@ -82,13 +82,17 @@ async def test_a_real_daemon_answers(dockerd: Dockerd) -> None:
         assert server.api == "1.41"
         assert server.version.startswith("20.10")
         assert server.now is not None
-        assert await client.running() == [id]
+        assert await client.containers() == [id]
         container = await client.inspect(id)
         assert container is not None
         assert container.metadata["Container"]["Labels"] == {"x": {"y": 'a "b"\n\x01'}}
         assert await client.inspect("nobody") is None
         await dockerd.adocker("kill", "web")
-        assert await client.inspect(id) is None
+        ended = await client.inspect(id)
+        assert ended is not None
+        assert ended.pid == 0
+        assert await client.containers() == []
+        assert await client.containers(stopped=True) == [id]
 
 
 async def test_a_real_daemon_sends_events_also_of_a_moment_ago(dockerd: Dockerd) -> None:
@@ -163,7 +167,7 @@ async def test_a_newer_daemon_is_asked_in_our_version(tmp_path: Path) -> None:
 async def test_a_wrong_list_is_a_bad_answer(tmp_path: Path, body: bytes) -> None:
     async with _server(tmp_path, _says(_answer(body))) as client:
         with pytest.raises(BadAnswer):
-            await client.running()
+            await client.containers()
 
 
 async def test_a_daemon_that_hangs_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

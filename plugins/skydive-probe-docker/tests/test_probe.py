@@ -151,6 +151,40 @@ async def test_a_container_in_the_hosts_namespace_is_the_hosts(dockerd: Dockerd)
         assert not lab.nodes(Type="netns")
 
 
+async def test_health_and_image_follow_the_daemon(dockerd: Dockerd) -> None:
+    async with run_probes({"docker": _settings(dockerd)}, namespace=dockerd.host.netns_path) as lab:
+        check = ("--health-cmd", "test ! -e /tmp/sick", "--health-interval", "1s", "--health-retries", "1")
+        await dockerd.acontainer("checked", *check)
+        await _only(lab, Type="container", Container__Health="starting")
+        node = await _only(lab, Type="container", Container__Health="healthy")
+        assert node["Container"]["ImageID"] == await _inspect(dockerd, "checked", "{{.Image}}")
+        await dockerd.adocker("exec", "checked", "touch", "/tmp/sick")
+        sick = await _only(lab, Type="container", Container__Health="unhealthy")
+        # Each check is two or three events; only those that change what is told make a revision.
+        assert sick["@Revision"] == node["@Revision"] + 1
+
+
+async def test_a_container_that_ended_is_shown_when_asked_for(dockerd: Dockerd) -> None:
+    settings = {**_settings(dockerd), "stopped": True}
+    async with run_probes({"docker": settings}, namespace=dockerd.host.netns_path) as lab:
+        await dockerd.acontainer("task", command=["sh", "-c", "exit 3"])
+        ended = await _only(lab, Type="container", Container__Status="exited")
+        assert ended["Container"]["ExitCode"] == 3
+        assert _owner(lab, ended) == _host_id(lab)
+        assert not lab.nodes(Type="netns")
+        await dockerd.adocker("create", "--name", "made", "skt/busybox:1")
+        await _only(lab, Type="container", Name="made", Container__Status="created")
+        await dockerd.adocker("start", "made")
+        running = await _only(lab, Type="container", Name="made", Container__Status="running")
+        assert _owner(lab, running) == lab.nodes(Type="netns")[0]["@ID"]
+        await dockerd.adocker("kill", "made")
+        killed = await _only(lab, Type="container", Name="made", Container__Status="exited")
+        assert killed["Container"]["ExitCode"] == 137
+        assert _owner(lab, killed) == _host_id(lab)
+        await dockerd.adocker("rm", "made", "task")
+        await lab.until(lambda: not lab.nodes(Type="container"))
+
+
 async def test_a_container_whose_process_cannot_be_seen_is_still_shown(dockerd: Dockerd, tmp_path: Path) -> None:
     settings = {**_settings(dockerd), "proc_path": str(tmp_path)}
     await dockerd.acontainer("web")

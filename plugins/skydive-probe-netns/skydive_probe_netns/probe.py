@@ -9,9 +9,7 @@ from typing import ClassVar, Final
 import attrs
 import trio
 
-from skycore.plugin import ProbeHost
-from skydive_probe_netns.directory import Directory
-from skydive_probe_netns.inotify import Inotify
+from skycore.plugin import ProbeHost, inotify
 from skydive_probe_netns.registry import Registry
 from skydive_probe_netns.unnamed import Unnamed
 
@@ -40,9 +38,10 @@ class NetnsProbe:
     section: ClassVar[str] = "agent.topology.netns"
     roles: ClassVar[frozenset[str]] = frozenset({"agent"})
     capabilities: ClassVar[frozenset[str]] = frozenset({"CAP_SYS_ADMIN"})
-    # A name in run_path outlives the containers whose namespace docker also knows.
+    # A name in run_path outlives the containers whose namespace docker and runc also know; runc knows only their IDs.
     precedence: ClassVar[dict[str, frozenset[str]]] = {
-        key: frozenset({"docker"}) for key in ("Path", "Inode", "Device")
+        **{key: frozenset({"docker", "runc"}) for key in ("Path", "Inode", "Device")},
+        "Name": frozenset({"runc"}),
     }
 
     @attrs.frozen
@@ -63,8 +62,8 @@ class NetnsProbe:
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Follow the directory until cancelled.  Raises OSError when it cannot be watched."""
-        with Inotify() as inotify:
-            directory = Directory(inotify, self._path)
+        with inotify.Inotify() as watcher:
+            directory = inotify.Directory(watcher, self._path)
             registry = Registry(self._host, directory.path)
             retries = _Retries()
             unnamed = Unnamed(self._host)

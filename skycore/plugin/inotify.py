@@ -1,11 +1,15 @@
-"""inotify(7) as a trio-waitable object: names that appear in and vanish from watched directories."""
+"""inotify(7) for plugins that follow directories: a trio-waitable object, and a directory that may not be there yet.
+
+Imported only by plugins that ask for it: ``from skycore.plugin import inotify``.
+"""
 
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Final, Self
 
@@ -13,6 +17,7 @@ import attrs
 import trio
 
 # linux/inotify.h
+IN_CLOSE_WRITE: Final = 0x0000_0008
 IN_MOVED_FROM: Final = 0x0000_0040
 IN_MOVED_TO: Final = 0x0000_0080
 IN_CREATE: Final = 0x0000_0100
@@ -23,6 +28,7 @@ IN_UNMOUNT: Final = 0x0000_2000
 IN_Q_OVERFLOW: Final = 0x0000_4000
 IN_IGNORED: Final = 0x0000_8000
 IN_ONLYDIR: Final = 0x0100_0000
+IN_DONT_FOLLOW: Final = 0x0200_0000
 
 ENTRIES: Final = IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO
 GONE: Final = IN_DELETE_SELF | IN_MOVE_SELF | IN_UNMOUNT | IN_IGNORED
@@ -74,13 +80,14 @@ class Inotify:
     ) -> None:
         os.close(self._fd)
 
-    def watch(self, directory: str) -> int:
+    def watch(self, directory: str, also: int = 0) -> int:
         """Watch a directory's entries and its own end; returns the watch's number.
 
-        Raises FileNotFoundError, NotADirectoryError or another OSError.
+        ``also`` are further events, such as IN_CLOSE_WRITE.  Raises FileNotFoundError, NotADirectoryError or
+        another OSError.
         """
         watch: int = _libc.inotify_add_watch(
-            self._fd, os.fsencode(directory), ENTRIES | GONE & ~IN_IGNORED | IN_ONLYDIR
+            self._fd, os.fsencode(directory), ENTRIES | GONE & ~IN_IGNORED | IN_ONLYDIR | also
         )
         if watch < 0:
             raise _error("cannot watch", directory)
@@ -100,6 +107,61 @@ class Inotify:
             return list(parse(os.read(self._fd, _READ_SIZE)))
         except BlockingIOError:
             return []
+
+
+class Directory:
+    """Watches the entries of ``path``; as long as there is no such directory, the nearest one above it."""
+
+    def __init__(self, inotify: Inotify, path: str) -> None:
+        self.path = os.path.abspath(path)
+        self.exists = False
+        self._inotify = inotify
+        self._watch = -1
+        self._attach()
+
+    def entries(self) -> set[bytes]:
+        """Names of the entries, none when there is no such directory."""
+        try:
+            return set(os.listdir(os.fsencode(self.path)))
+        except (FileNotFoundError, NotADirectoryError):
+            return set()
+
+    async def changed(self, deadline: float = math.inf) -> set[bytes] | None:
+        """Wait until entries may have changed and return their names; None: look at all of them.
+
+        At ``deadline`` (of trio's clock) it returns no names.
+        """
+        with trio.move_on_at(deadline):
+            await self._inotify.wait()
+        return self.interpret(self._inotify.read())
+
+    def interpret(self, events: Iterable[Event]) -> set[bytes] | None:
+        """The same of events that were read already, for those who share the inotify instance."""
+        events = list(events)
+        # After an overflow of the kernel's queue also the directory's own end may have been missed.
+        lost = any(event.mask & IN_Q_OVERFLOW for event in events)
+        ours = [event for event in events if event.watch == self._watch]
+        if lost or (ours and not self.exists) or any(event.mask & GONE for event in ours):
+            self._attach()
+            return None
+        return {event.name for event in ours if event.name}
+
+    def _attach(self) -> None:
+        """Watch the directory, or what will tell of its coming."""
+        before, missing, path = self._watch, "", self.path
+        while True:
+            try:
+                self._watch = self._inotify.watch(path)
+            except (FileNotFoundError, NotADirectoryError):
+                missing, path = path, os.path.dirname(path)
+                continue
+            if path == self.path or not os.path.isdir(missing):
+                break
+            # It came after we looked for it and before we watched the one above.
+            path = self.path
+        self.exists = path == self.path
+        if before not in {-1, self._watch}:
+            self._inotify.unwatch(before)
 
 
 def _error(text: str, path: str | None = None) -> OSError:

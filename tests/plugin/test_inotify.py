@@ -9,8 +9,8 @@ import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
-from skydive_probe_netns.directory import Directory
-from skydive_probe_netns.inotify import IN_CREATE, IN_Q_OVERFLOW, Event, Inotify, parse
+
+from skycore.plugin.inotify import IN_CREATE, IN_Q_OVERFLOW, Directory, Event, Inotify, parse
 
 QUEUE = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
 

@@ -1,0 +1,8 @@
+"""The modules beside this file, which the soak test uses without pytest, can be imported."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))

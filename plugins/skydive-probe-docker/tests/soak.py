@@ -1,0 +1,57 @@
+"""The property test for as long as one likes: random sequences until the time is over or the graph differs from docker.
+
+Run as root: .venv/bin/python plugins/skydive-probe-docker/tests/soak.py --seconds 3600
+
+The last line names what was run; the same seeds give the same commands.  Ends with status 1 at the first difference.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import docker_witness
+import trio
+
+from skycore.testing.dockerd import Dockerd
+from skycore.testing.lab import FakeHost
+
+
+def _commit() -> str:
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    return done.stdout.strip() or "unknown"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--seconds", type=float, default=3600, help="how long to go on (default: an hour)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the first sequence (default: 1)")
+    chosen = parser.parse_args()
+    began, seed, done = time.monotonic(), chosen.seed, 0
+    with tempfile.TemporaryDirectory() as folder, Dockerd(FakeHost(), Path(folder) / "log") as dockerd:
+        version = dockerd.docker("version", "--format", "{{.Server.Version}}")
+        while time.monotonic() - began < chosen.seconds:
+            try:
+                # Load from elsewhere may delay the probe; what is asked here is whether it gets there.
+                trio.run(docker_witness.check, dockerd, seed, 60.0)
+            except BaseException:
+                print(f"seed {seed}: the graph and docker differ, or the probe failed", flush=True)  # noqa: T201
+                raise
+            done += len(docker_witness.commands(seed))
+            seed += 1
+    spent = time.monotonic() - began
+    print(  # noqa: T201
+        f"seeds {chosen.seed}-{seed - 1}, {seed - chosen.seed} sequences, {done} commands, {spent:.0f} s without a "
+        f"difference, docker {version}, Linux {platform.release()}, commit {_commit()}"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
