@@ -11,14 +11,13 @@ See docs/spool.md.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import threading
 import time
 from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, final
+from typing import final
 
 import attrs
 
@@ -30,17 +29,13 @@ from skycore.cluster.segment import (
     Segment,
     encode_record,
     read_record,
-    scan,
-    segment_of,
 )
 from skycore.cluster.segment_writer import SegmentWriter, sync_files
-from skycore.cluster.spool_state import Position, State, Taken, encode_state, load_state, next_epoch, save_state
+from skycore.cluster.spool_recovery import EVERYONE, lock_folder, recover
+from skycore.cluster.spool_state import Position, Taken, encode_state, next_epoch, save_state
 from skycore.errors import LinkError, StorageError
 
 __all__ = ["Entry", "Lost", "Reader", "Spool", "SpoolStatus", "next_epoch"]
-
-_LOCK_FILE: Final = "lock"
-_EVERYONE: Final = ""
 
 
 @attrs.frozen
@@ -74,78 +69,21 @@ class Spool:
         self._max_bytes = max_bytes
         self._segment_bytes = segment_bytes or min(8 << 20, max(max_bytes // 8, 1))
         self._lock = threading.Lock()
-        self._segments: list[Segment] = []
         self._writer = SegmentWriter(folder, epoch)
         self._synced_to: Taken | None = None
         self._readers: dict[str, Reader] = {}
         self._taken: Taken | None = None
-        self._bytes = 0
         self._dropped = 0
-        self._cut = 0
         self._closed = False
         self._saved = b""
-        self._lock_fd = self._lock_folder()
+        self._lock_fd = lock_folder(folder)
         try:
-            self._state = self._recover()
-        except OSError as error:
-            os.close(self._lock_fd)
-            raise StorageError(f"the spool in {folder} cannot be read: {error.strerror}; check the disk") from error
+            found = recover(folder, epoch)
         except BaseException:
             os.close(self._lock_fd)
             raise
-
-    def _lock_folder(self) -> int:
-        path = self.folder / _LOCK_FILE
-        try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise StorageError(f"{self.folder} cannot be used for the spool: {error.strerror}") from error
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(lock)
-            raise StorageError(
-                f"the spool in {self.folder} is in use by another process; stop it, or give this one another folder"
-            ) from error
-        return lock
-
-    def _recover(self) -> State:
-        state = load_state(self.folder)
-        found = sorted(
-            (segment for path in self.folder.iterdir() if (segment := segment_of(path)) is not None),
-            key=lambda segment: (segment.epoch, segment.first),
-        )
-        if found and found[-1].epoch >= self.epoch:
-            raise ValueError(f"epoch {self.epoch} is not newer than {found[-1].epoch} in {self.folder}: use next_epoch")
-        cut: list[Segment] = []
-        for segment in found:
-            result = scan(segment)
-            if result.cut:
-                self._cut += result.cut
-                cut.append(segment)
-            beyond = result.last_seen > segment.last
-            end_ms = int(segment.path.stat().st_mtime * 1000) if beyond else segment.end_ms
-            state.count_taken(segment.epoch, segment.first, result.last_seen, end_ms)
-        for lost in state.lost:
-            state.count_taken(lost.epoch, lost.first, lost.last, lost.end_ms)
-        if not state.known and found:
-            # The positions are gone: whoever registers before the first append reads from the start.
-            state.readers[_EVERYONE] = (found[0].epoch, found[0].first - 1)
-        state.add_holes(found)
-        state.forget_acknowledged()
-        slowest = state.slowest
-        # What is lost is written down before it is removed.
-        save_state(self.folder, encode_state(state))
-        for segment in found:
-            if segment.empty or slowest is None or (segment.epoch, segment.last) <= slowest:
-                segment.path.unlink()
-                continue
-            if segment in cut:
-                os.truncate(segment.path, segment.size)
-            self._segments.append(segment)
-            self._bytes += segment.size
-        return state
+        self._state, self._segments, self._cut = found.state, found.segments, found.cut_bytes
+        self._bytes = sum(segment.size for segment in self._segments)
 
     # Writing
 
@@ -169,7 +107,7 @@ class Spool:
             )
         with self._lock:
             self._check_next(first, last)
-            self._state.readers.pop(_EVERYONE, None)
+            self._state.readers.pop(EVERYONE, None)
             active = self._writer.segment
             if active is not None and active.size + len(record) > self._segment_bytes:
                 self._retire()
@@ -312,7 +250,7 @@ class Spool:
             if reader is None:
                 positions = self._state.readers
                 if name not in positions:
-                    positions[name] = positions.get(_EVERYONE, self._end)
+                    positions[name] = positions.get(EVERYONE, self._end)
                     self._save()
                 reader = self._readers[name] = Reader(self, name)
             return reader

@@ -73,6 +73,13 @@ class Ledger:
             await self._news.wait()
 
 
+def listening(address: tuple[str, int]) -> trio.SocketListener:
+    """A listener in the namespace in which this is called."""
+    listener = socket.create_server(address)
+    listener.setblocking(False)
+    return trio.SocketListener(trio.socket.from_stdlib_socket(listener))
+
+
 class Tap:
     """Takes the agent's connections and passes them on to the analyzer, both ways, as they are.
 

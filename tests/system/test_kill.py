@@ -6,19 +6,14 @@ the link, outside of both processes.  ``SKYCORE_KILL_SEED`` repeats a run's choi
 
 from __future__ import annotations
 
-import itertools
 import os
 import random
 import secrets
-import shutil
 import socket
-import subprocess
 import sys
-import threading
 import time
-from collections import Counter, deque
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Final
 
@@ -26,12 +21,12 @@ import attrs
 import pytest
 import trio
 
-from skycore.graph.element import Revision, canonical_metadata
 from skycore.plugin.namespaces import inside
-from skycore.storage.embedded import EmbeddedStore
-from skycore.testing.lab import FakeHost, environment_here
+from skycore.testing.lab import FakeHost
+from tests.system.judge import History, Judge
 from tests.system.processes import Process, content
-from tests.system.tap import Entry, Ledger, Position, Said, Tap
+from tests.system.tap import Entry, Ledger, Position, Tap, listening
+from tests.system.world import World
 
 pytestmark = pytest.mark.needs("root", "ip", "nsenter")
 
@@ -41,169 +36,7 @@ ACKS: Final = 100
 CHANGES: Final = 500
 """At least so many changes a second, all pauses of the killed included."""
 RATE: Final = 800
-PAIRS: Final = 24
-_FAR: Final = 1 << 50
 HOST, AGENT_PORT, ANALYZER_PORT, TAP_PORT = "127.0.0.1", 8081, 8082, 8090
-
-
-class World:
-    """Changes in a host's kernel, ``rate`` a second: addresses of many interfaces, and now and then an interface."""
-
-    def __init__(self, host: FakeHost, rate: int) -> None:
-        command = ["nsenter", f"--net={host.netns_path}", "--", "ip", "-force", "-batch", "-"]
-        # Deleting a veth waits for the kernel; the addresses do not wait with it.
-        self._addresses, self._links = (
-            subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=environment_here())
-            for _ in range(2)
-        )
-        self._rate = rate
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-        lines = [f"link add v{number} type veth peer name w{number}" for number in range(PAIRS)]
-        assert self._links.stdin is not None
-        self._links.stdin.write("".join(f"{line}\n" for line in lines).encode())
-        self._links.stdin.flush()
-        names = {f"{side}{number}" for number in range(PAIRS) for side in "vw"}
-        while not names <= set(host.run("ip", "-br", "link").replace("@", " ").split()):
-            time.sleep(0.02)
-        self._thread.start()
-
-    def _run(self) -> None:
-        devices = [f"{side}{number}" for number in range(PAIRS) for side in "vw"]
-        held: dict[str, deque[str]] = {device: deque() for device in devices}
-        steps = self._step(devices, held)
-        assert self._addresses.stdin is not None
-        assert self._links.stdin is not None
-        begin, done = time.monotonic(), 0
-        for turn in itertools.count():
-            if self._stop.wait(0.01):
-                return
-            due = int((time.monotonic() - begin) * self._rate) - done
-            done += due
-            self._addresses.stdin.write("".join(itertools.islice(steps, due)).encode())
-            self._addresses.stdin.flush()
-            if turn % 20 == 0:
-                line = f"link add t{turn} type veth peer name u{turn}\n"
-                if turn >= 60:
-                    line += f"link del t{turn - 60}\n"
-                self._links.stdin.write(line.encode())
-                self._links.stdin.flush()
-
-    def _step(self, devices: list[str], held: dict[str, deque[str]]) -> Iterator[str]:
-        """No address comes twice, so no two revisions of an interface say the same."""
-        number = 0
-        for device in itertools.cycle(devices):
-            mine = held[device]
-            if len(mine) == 3:
-                yield f"address del {mine.popleft()} dev {device}\n"
-            else:
-                number += 1
-                mine.append(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}/32")
-                yield f"address add {mine[-1]} dev {device}\n"
-
-    def stop(self) -> None:
-        """No more changes, and those that were asked for are made.  Idempotent."""
-        self._stop.set()
-        if self._thread.ident is not None:
-            self._thread.join()
-        for process in (self._addresses, self._links):
-            _, complaints = process.communicate(timeout=20)
-            assert not complaints, complaints.decode()[:500]
-
-
-class History:
-    """The analyzer's store, read in a copy of the files that the dead process left."""
-
-    def __init__(self, state: Path, scratch: Path) -> None:
-        self._state = state
-        self._scratch = scratch
-        self._last: dict[str, Revision] = {}
-        self.kept: Counter[Said] = Counter()
-        self.alive: set[tuple[str, bytes]] = set()
-        self.gaps = 0
-
-    def copy(self) -> None:
-        """To be called while no process has the store open."""
-        shutil.rmtree(self._scratch, ignore_errors=True)
-        self._scratch.mkdir()
-        for file in self._state.glob("history.sqlite*"):
-            shutil.copy(file, self._scratch)
-
-    @contextmanager
-    def _store(self) -> Iterator[EmbeddedStore]:
-        store = EmbeddedStore(EmbeddedStore.Settings(str(self._scratch)))
-        store.open()
-        try:
-            yield store
-        finally:
-            store.close()
-
-    def read(self, since: int) -> None:
-        """Take in what the copy has that no copy before had; ``since`` is a time before which nothing new can be."""
-        with self._store() as store:
-            for row in sorted(store.revisions_between(since, _FAR), key=lambda row: (row.id, row.revision)):
-                last = self._last.get(row.id)
-                if last is not None and row.revision <= last.revision:
-                    continue
-                assert last is None or row.updated_at >= last.updated_at, f"{row.json!r} after {last.json!r}"
-                self._last[row.id] = row
-                said = _said(row)
-                self.kept[said] += 1
-                self.alive.add(said[:2])
-            self.gaps = len(store.gaps(0, _FAR))
-
-    def check_whole(self) -> None:
-        """All that was ever there is still there, in ascending order."""
-        kept: Counter[Said] = Counter()
-        with self._store() as store:
-            for id in self._last:
-                rows = store.revisions(id)
-                kept.update(map(_said, rows))
-                assert all(one.revision < other.revision for one, other in itertools.pairwise(rows)), id
-        assert kept == self.kept
-
-
-def _said(row: Revision) -> Said:
-    return row.id, canonical_metadata(row.metadata()), row.updated_at, row.deleted_at
-
-
-class Judge:
-    """Compares what was acknowledged with what is kept.
-
-    Each change is there once.  A state is compared by content, so of its elements only the content must be there.
-    """
-
-    def __init__(self, ledger: Ledger, history: History) -> None:
-        self._ledger = ledger
-        self._history = history
-        self._judged: Position = (0, 0)
-        self.changes = 0
-        self.lost: list[Said] = []
-
-    def earliest(self, entries: Mapping[Position, Entry]) -> int:
-        """The time of the first change that is still to be judged."""
-        times = (said[2] for position, entry in entries.items() if position > self._judged for said in entry.said)
-        return min(times, default=0)
-
-    def judge(self, acknowledged: Position, entries: Mapping[Position, Entry]) -> None:
-        """Judge what was acknowledged since the last time; history must have been read up to now."""
-        kept, alive = self._history.kept, self._history.alive
-        for position, entry in entries.items():
-            if not self._judged < position <= acknowledged:
-                continue
-            if entry.whole:
-                self.lost += [said for said in entry.said if said[:2] not in alive]
-            else:
-                self.changes += len(entry.said)
-                self.lost += [said for said, count in Counter(entry.said).items() if kept[said] < count]
-        self._judged = max(self._judged, acknowledged)
-
-    def twice(self) -> list[Said]:
-        """Changes that are in history more often than they were sent."""
-        sent: Counter[Said] = Counter()
-        for entry in self._ledger.entries.values():
-            sent.update(entry.said)
-        return [said for said, count in self._history.kept.items() if count > max(1, sent[said])]
 
 
 class EarlyAcks(Process):
@@ -274,20 +107,14 @@ async def scene(folder: Path, analyzer_class: type[Process]) -> AsyncIterator[Sc
         )
         history = History(analyzer.state, folder / "copy")
         tap = Tap(ledger, lambda: inside(host.netns_path, _connection))
-        listener = inside(host.netns_path, _listening)
+        listener = inside(host.netns_path, lambda: listening((HOST, TAP_PORT)))
         async with trio.open_nursery() as nursery:
-            await nursery.start(trio.serve_listeners, tap.serve, [trio.SocketListener(listener)])
+            await nursery.start(trio.serve_listeners, tap.serve, [listener])
             for process in (analyzer, agent):
                 stack.callback(process.close)
                 await trio.to_thread.run_sync(process.start)
             yield Scene(agent, analyzer, ledger, tap, world, history, Judge(ledger, history))
             nursery.cancel_scope.cancel()
-
-
-def _listening() -> trio.socket.SocketType:
-    listener = socket.create_server((HOST, TAP_PORT))
-    listener.setblocking(False)
-    return trio.socket.from_stdlib_socket(listener)
 
 
 def _connection() -> socket.socket:
@@ -309,7 +136,7 @@ async def test_no_acknowledged_revision_is_lost(tmp_path: Path, capsys: pytest.C
             async with trio.open_nursery() as nursery:
                 if stage.copied_entries:
                     nursery.start_soon(stage.inspect)
-                with trio.move_on_after(20):
+                with trio.move_on_after(60):
                     await ledger.acks_reach(before + ACKS)
                     await trio.sleep(dice.uniform(0, 0.3))
             assert not stage.judge.lost, f"lost before kill {number + 1}: {stage.judge.lost[:3]}"

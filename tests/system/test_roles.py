@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +17,7 @@ import pytest
 from skycore.testing.lab import FakeHost
 from skycore.testing.pytest_plugin import require
 from tests.system.processes import Process, content
+from tests.system.world import World
 
 AGENT, ANALYZER = "127.0.0.1:8081", "127.0.0.1:8082"
 ROLES = ("agent", "analyzer", "allinone")
@@ -88,6 +91,34 @@ def test_allinone_shows_every_link_and_follows(here: Here) -> None:
     assert list(status["Agents"]) == ["box"]
 
 
+def test_an_allinone_that_lists_its_own_address_has_one_link(here: Here) -> None:
+    """As users of Skydive often write it; the second name cannot be told from another host's, and stands by."""
+    here.host.run("ip", "address", "replace", "10.202.0.9/32", "dev", "lo")
+    process = here.process(
+        "allinone",
+        "--insecure-listen",
+        analyzer={"listen": "0.0.0.0:8082"},
+        analyzers=[ANALYZER, "10.202.0.9:8082", "localhost:8082", "127.0.0.2:8082", "[::ffff:127.0.0.1]:8082"],
+    ).start()
+    process.until(lambda: names(process) == links(here.host))
+    agent = Process(here.host, "agent", here.folder / "asked", {}, address=AGENT)
+
+    def states() -> dict[str, Any]:
+        return dict(agent.status()["Analyzers"])
+
+    process.until(lambda: [one["SameAs"] for one in states().values() if not one["IsConnected"]] == ["local"])
+    assert sorted(states()) == ["[::ffff:127.0.0.1]:8082", "box"], "four of five are known to be our own"
+    (before,) = process.status()["Agents"].values()
+    for number in range(10):
+        here.host.run("ip", "link", "add", f"d{number}", "type", "bridge")
+        process.until(lambda number=number: f"d{number}" in names(process))  # type: ignore[misc]
+        here.host.run("ip", "link", "del", f"d{number}")
+    (after,) = process.status()["Agents"].values()
+    assert after["ConnectTime"] == before["ConnectTime"]
+    assert process.log().count('"agent connected"') == 1
+    assert process.log().count('"agent link refused"') == 1
+
+
 def test_a_moment_ago_is_answered_also_after_kill_9(here: Here) -> None:
     process = here.process("allinone").start()
     process.until(lambda: names(process) == links(here.host))
@@ -143,6 +174,68 @@ def test_a_signal_ends_it_in_order_and_soon(here: Here, role: str, signum: signa
     assert inside.wait() == 0, process.log()
     assert time.monotonic() - began < 2.0
     assert "Traceback" not in process.log()
+
+
+@pytest.mark.parametrize("role", ["analyzer", "allinone"])
+def test_a_signal_ends_an_analyzer_that_agents_flood(here: Here, role: str) -> None:
+    """It stops to listen before it saves: else there would always be more to save."""
+    process = here.process(role).start()
+    flood = str(Path(__file__).with_name("flood.py"))
+    agent = here.host.popen(sys.executable, flood, ANALYZER, str(here.folder / "spool"))
+    try:
+        process.until(lambda: process.status()["Agents"].get("flood", {}).get("Revisions", 0) > 10_000, 30)
+        began = time.monotonic()
+        assert process.stop() == 0, process.log()
+        took = time.monotonic() - began
+        assert "Traceback" not in process.log()
+        assert took < 2.0
+        # What it had acknowledged is not sent again, and the rest is.
+        process.start()
+        process.until(lambda: process.status()["Agents"].get("flood", {}).get("Acknowledged", 0) > 10_000, 30)
+        assert process.status()["History"]["Gaps"] == 0
+    finally:
+        agent.kill()
+        agent.wait()
+
+
+def test_a_signal_ends_an_agent_whose_analyzer_is_frozen(here: Here) -> None:
+    analyzer = here.process("analyzer").start()
+    agent = here.process("agent", analyzers=[ANALYZER, "127.0.0.1:1"]).start()
+    agent.until(lambda: content(agent.elements()) == content(analyzer.elements()))
+    inside = analyzer._inside
+    assert inside is not None
+    world = World(here.host, 400)
+    try:
+        agent.until(lambda: agent.status()["Spool"]["Written"] > 1000, 30)
+        inside.freeze()
+        began = time.monotonic()
+        assert agent.stop() == 0, agent.log()
+        took = time.monotonic() - began
+    finally:
+        inside.thaw()
+        world.clear()
+    assert took < 2.0
+    assert "Traceback" not in agent.log()
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_systemd_is_told(here: Here, role: str) -> None:
+    path = here.folder / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(path))
+        manager.settimeout(20)
+        process = here.process(role)
+        process.program = ("env", f"NOTIFY_SOCKET={path}", "WATCHDOG_USEC=400000", *process.program)
+        process.spawn()
+        assert manager.recv(4096).split(b"\n")[0] == b"READY=1"
+        assert process.status(), "it answers at once when it is ready"
+        assert [manager.recv(100) for _ in range(3)] == [b"WATCHDOG=1"] * 3
+        assert process.stop() == 0
+        manager.setblocking(False)
+        told: list[bytes] = []
+        while not told or not told[-1].startswith(b"STOPPING=1"):
+            told.append(manager.recv(4096))
+        assert set(told[:-1]) <= {b"WATCHDOG=1"}
 
 
 @pytest.mark.parametrize("role", ROLES)

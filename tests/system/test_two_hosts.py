@@ -96,7 +96,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 def _whole(cluster: Cluster) -> None:
     """Each test begins with both agents known to both analyzers."""
     for analyzer in (cluster.main, cluster.impatient):
-        analyzer.until(lambda analyzer=analyzer: same_as_agents(analyzer, cluster))  # type: ignore[misc]
+        analyzer.until(lambda analyzer=analyzer: same_as_agents(analyzer, cluster), 60)  # type: ignore[misc]
 
 
 def same_as_agents(analyzer: Process, cluster: Cluster) -> bool:
