@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
+from logging import INFO, WARNING
+from typing import Protocol
 
 import attrs
 import structlog
 import trio
 
 from skycore.cluster import messages
-from skycore.cluster.messages import Ack, Changes, Gap, Hello, Refused, Stale, Sync, Welcome
+from skycore.cluster.messages import (
+    Ack,
+    Changes,
+    Clock,
+    FlowGap,
+    Flows,
+    FromAnalyzer,
+    Gap,
+    Hello,
+    Refused,
+    Stale,
+    Sync,
+    Welcome,
+)
 from skycore.cluster.origin import Origin
 from skycore.errors import LinkError, Refusal, WebSocketClosed
 from skycore.graph.graph import Graph
@@ -24,11 +40,23 @@ log = structlog.get_logger(__name__)
 _HELLO_TIME = 10.0
 
 
+class _Twin(LinkError):
+    """The process is linked already, under another name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"this analyzer is linked to this agent already, as {name!r}")
+        self.name = name
+
+
 @attrs.define(eq=False)
 class AgentLink:
-    """What status shows of one connected agent; ``skew`` is its clock minus ours, in milliseconds."""
+    """What status shows of one connected agent.
+
+    ``skew`` is its clock minus ours, in milliseconds; ``name`` is how it calls us.
+    """
 
     host: str
+    name: str
     origin: str
     epoch: int
     address: str
@@ -42,6 +70,18 @@ class AgentLink:
     ended: trio.Event = attrs.field(factory=trio.Event)
 
 
+class IntakePart(Protocol):
+    """What else goes over the links to an analyzer."""
+
+    async def serve(self, link: AgentLink, send: Callable[[FromAnalyzer], Awaitable[None]]) -> None:
+        """Work for as long as an agent's link is up; then it is cancelled."""
+        ...
+
+    async def take(self, link: AgentLink, message: Flows | FlowGap) -> None:
+        """A message of this agent that the link itself has no use for."""
+        ...
+
+
 class Intake:
     """All agent links of one analyzer.
 
@@ -50,8 +90,16 @@ class Intake:
     """
 
     def __init__(
-        self, graph: Graph, keeper: HistoryKeeper, *, token: str | None, patience: float, keep_alive: KeepAlive
+        self,
+        graph: Graph,
+        keeper: HistoryKeeper,
+        *,
+        token: str | None,
+        patience: float,
+        keep_alive: KeepAlive,
+        parts: Sequence[IntakePart] = (),
     ) -> None:
+        self._parts = parts
         self._graph = graph
         self._keeper = keeper
         self._token = token
@@ -60,6 +108,7 @@ class Intake:
         self._origins: dict[str, Origin] = {}
         self._away: dict[str, float] = {}
         self._away_changed = trio.Event()
+        self._paused = False
         self.links: dict[str, AgentLink] = {}
 
     def restore(self, origins: Iterable[str], marks: dict[tuple[str, int], int]) -> None:
@@ -71,6 +120,13 @@ class Intake:
             self._origins[origin] = Origin(self._graph, origin, epochs)
             if self._origins[origin].elements:
                 self._leave(origin, "the analyzer was started again")
+
+    def pause(self) -> None:
+        """Take nothing more in, as the process ends: else a last commit would not be the last while agents speak.
+
+        What was taken in is still acknowledged when it is committed; agents send the rest again.
+        """
+        self._paused = True
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Withdraw what belongs to agents that stay away for too long, until cancelled."""
@@ -97,8 +153,10 @@ class Intake:
         try:
             await self._talk(socket, request.address)
         except LinkError as error:
-            log.warning("agent link refused", client=request.address, error=str(error))
-            await socket.send(messages.encode(Refused(str(error)[:500])))
+            twin = error.name if isinstance(error, _Twin) else None
+            log.log(INFO if twin else WARNING, "agent link refused", client=request.address, error=str(error))
+            with suppress(WebSocketClosed):
+                await socket.send(messages.encode(Refused(str(error)[:500], twin)))
             await socket.close(1008, "see the message before")
 
     def _authenticate(self, request: UpgradeRequest) -> None:
@@ -130,7 +188,8 @@ class Intake:
             origin = self._origins[hello.origin] = Origin(self._graph, hello.origin, {})
         await self._supersede(hello)
         now = self._graph.clock()
-        link = AgentLink(hello.host, hello.origin, hello.epoch, address, now, hello.clock - now, hello.version)
+        skew = hello.clock - now
+        link = AgentLink(hello.host, hello.link, hello.origin, hello.epoch, address, now, skew, hello.version)
         self.links[hello.origin] = link
         self._away.pop(hello.origin, None)
         resume = origin.connected(hello.epoch, hello.stale)
@@ -139,9 +198,12 @@ class Intake:
         failure: LinkError | WebSocketClosed | None = None
         try:
             with link.scope:
-                await socket.send(messages.encode(Welcome(messages.SCHEMA, self._graph.host, now, resume)))
+                pings = int(self._keep_alive.ping_delay * 1000)
+                await socket.send(messages.encode(Welcome(messages.SCHEMA, self._graph.host, now, pings, resume)))
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._acknowledge, socket, link, nursery.cancel_scope)
+                    for part in self._parts:
+                        nursery.start_soon(self._serve, part, socket, link, nursery.cancel_scope)
                     try:
                         await self._take(socket, origin, link)
                     except (LinkError, WebSocketClosed) as error:
@@ -164,13 +226,18 @@ class Intake:
                 log.info("agent disconnected", origin=hello.origin, reason=reason)
 
     async def _supersede(self, hello: Hello) -> None:
-        """A newer link of the same agent ends the older one; an older process must not push out a newer one."""
+        """A newer link of the same agent ends the older one; an older process must not push out a newer one.
+
+        A process that knows us by two names would have its two links end each other for ever: the first one stays.
+        """
         while (rival := self.links.get(hello.origin)) is not None:
             if rival.epoch > hello.epoch:
                 raise LinkError(
                     f"host id {hello.host!r} is in use by a process that was started later, at {rival.address}; "
                     "give each agent a host_id of its own"
                 )
+            if rival.epoch == hello.epoch and rival.name != hello.link:
+                raise _Twin(rival.name)
             log.info("agent connected again; its older link is closed", origin=hello.origin)
             rival.scope.cancel()
             await rival.ended.wait()
@@ -186,6 +253,8 @@ class Intake:
             match message:
                 case Changes() | Sync() | Gap():
                     await self._keeper.room()
+                    if self._paused:
+                        await trio.sleep_forever()
                     result = origin.apply(message)
                     link.entries += 1
                     if not isinstance(message, Gap):
@@ -195,10 +264,26 @@ class Intake:
                     else:
                         # Had before: the acknowledgement may have been lost with the older link.
                         self._keeper.put(Mark(origin.name, message.epoch, message.seq))
+                case Flows() | FlowGap():
+                    for part in self._parts:
+                        await part.take(link, message)
                 case Stale():
                     origin.stale(message)
+                case Clock():
+                    now = self._graph.clock()
+                    link.skew = message.clock - now if message.skew is None else -message.skew
+                    await socket.send(messages.encode(Clock(now)))
                 case Hello():
                     raise LinkError("hello a second time")
+
+    async def _serve(self, part: IntakePart, socket: WebSocket, link: AgentLink, scope: trio.CancelScope) -> None:
+        async def send(message: FromAnalyzer) -> None:
+            await socket.send(messages.encode(message))
+
+        try:
+            await part.serve(link, send)
+        except WebSocketClosed:
+            scope.cancel()
 
     async def _acknowledge(self, socket: WebSocket, link: AgentLink, scope: trio.CancelScope) -> None:
         """Send one acknowledgement for all that each commit held of this agent."""

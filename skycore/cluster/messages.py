@@ -17,6 +17,7 @@ from typing import Annotated, Final, TypeAlias
 import msgspec
 
 from skycore.errors import ClaimError, LinkError
+from skycore.flow.order import CaptureOrder
 from skycore.graph.element import Revision, canonical_metadata, decode_metadata
 
 PATH: Final = "/ws/cluster"
@@ -45,7 +46,8 @@ class Hello(msgspec.Struct, frozen=True, tag="hello"):
     """First message, from the agent.
 
     ``clock`` is its time in milliseconds since the epoch (of Unix), ``epoch`` the start of its process, and
-    ``stale`` the state of its probes.
+    ``stale`` the state of its probes.  ``link`` is how the agent calls this analyzer: two links that differ in nothing
+    else are two ways to the same one.
     """
 
     schema: Count
@@ -54,15 +56,20 @@ class Hello(msgspec.Struct, frozen=True, tag="hello"):
     epoch: Count
     clock: Count
     version: Text
+    link: Name
     stale: list[Stale]
 
 
 class Welcome(msgspec.Struct, frozen=True, tag="welcome"):
-    """The answer.  ``resume``: the agent may go on with its changes; else a sync must come before them."""
+    """The answer.  ``resume``: the agent may go on with its changes; else a sync must come before them.
+
+    ``ping_delay``: so many milliseconds apart the analyzer pings; one that is silent for longer is not there any more.
+    """
 
     schema: Count
     host: Name
     clock: Count
+    ping_delay: Count
     resume: bool
 
 
@@ -112,6 +119,46 @@ class Gap(msgspec.Struct, frozen=True, tag="gap"):
         return self.seq - self.lost + 1
 
 
+class Clock(msgspec.Struct, frozen=True, tag="clock"):
+    """The sender's time, in milliseconds since the epoch (of Unix); the analyzer answers one with its own.
+
+    ``skew``, by the agent: the analyzer's clock minus its own, as the answer to the one before has shown.
+    """
+
+    clock: Count
+    skew: Annotated[int, msgspec.Meta(ge=-(1 << 53), le=1 << 53)] | None = None
+
+
+class Flows(msgspec.Struct, frozen=True, tag="flows"):
+    """Records of flows and packets kept of them, in their own epochs and numbers; ``seq`` counts batches."""
+
+    epoch: Count
+    seq: Count
+    flows: list[msgspec.Raw]
+    raw: list[msgspec.Raw]
+
+
+class FlowGap(msgspec.Struct, frozen=True, tag="flowgap"):
+    """Batches ``first`` to ``seq`` were dropped from the agent's spool of flows."""
+
+    epoch: Count
+    first: Count
+    seq: Count
+
+
+class FlowAck(msgspec.Struct, frozen=True, tag="flowack"):
+    """The analyzer has committed every batch of flows of this epoch up to ``seq``."""
+
+    epoch: Count
+    seq: Count
+
+
+class Captures(msgspec.Struct, frozen=True, tag="captures"):
+    """All captures that the analyzer wants on the agent's nodes from now on."""
+
+    orders: list[CaptureOrder]
+
+
 class Ack(msgspec.Struct, frozen=True, tag="ack"):
     """The analyzer has committed every entry of this epoch up to ``seq``."""
 
@@ -120,9 +167,10 @@ class Ack(msgspec.Struct, frozen=True, tag="ack"):
 
 
 class Refused(msgspec.Struct, frozen=True, tag="refused"):
-    """The analyzer ends the link, and why."""
+    """The analyzer ends the link, and why.  ``twin``: it is linked to this process already, by the one of that name."""
 
     reason: Text
+    twin: Text | None = None
 
 
 class Element(msgspec.Struct, frozen=True, gc=False):
@@ -143,8 +191,8 @@ class Element(msgspec.Struct, frozen=True, gc=False):
 
 
 Entry: TypeAlias = Changes | Sync | Gap
-FromAgent: TypeAlias = Hello | Changes | Sync | Gap | Stale
-FromAnalyzer: TypeAlias = Welcome | Ack | Refused
+FromAgent: TypeAlias = Hello | Changes | Sync | Gap | Stale | Clock | Flows | FlowGap
+FromAnalyzer: TypeAlias = Welcome | Ack | Clock | Refused | FlowAck | Captures
 
 _encode = msgspec.json.Encoder().encode
 _from_agent: msgspec.json.Decoder[FromAgent] = msgspec.json.Decoder(FromAgent)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import random
-import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import Protocol
 
 import attrs
 import structlog
@@ -15,27 +15,38 @@ import trio_websocket
 
 from skycore import __version__
 from skycore.cluster import messages
-from skycore.cluster.messages import Ack, Gap, Hello, Refused, Stale, Welcome
+from skycore.cluster.dial import Dial, HeardStream
+from skycore.cluster.messages import Ack, Captures, Clock, FlowAck, FromAgent, Gap, Hello, Refused, Stale, Welcome
 from skycore.cluster.recorder import Recorder
 from skycore.cluster.spool import Entry, Lost, Reader
-from skycore.config.address import Address
 from skycore.errors import LinkError, StorageError
 from skycore.graph.graph import Staleness
 
 log = structlog.get_logger(__name__)
 
 _CONNECT_TIME = 10.0
-_FIRST_PAUSE, _LAST_PAUSE = 0.1, 5.0
+_FIRST_PAUSE, _LAST_PAUSE = 0.1, 2.0
 _AT_ONCE = 1 << 20
 _REASON = 500
+_CLOCK_EACH = 5.0
+_SLOW_ANSWER = 1.0
 
-Dial = Callable[[], Awaitable[trio.SocketStream | trio.SSLStream[trio.SocketStream]]]
-"""Opens a stream to the analyzer: over TCP or TLS, or in memory when it lives in the same process."""
+
+class _SameAnalyzer(LinkError):
+    """Another of this agent's links leads to the same analyzer."""
+
+    def __init__(self, reason: str, name: str) -> None:
+        super().__init__(reason)
+        self.name = name
 
 
 @attrs.define
 class LinkState:
-    """What status shows of one link."""
+    """What status shows of one link.
+
+    ``skew`` is the analyzer's clock minus ours, in milliseconds; ``same_as`` names the link of ours that leads to the
+    same analyzer, while this one stands by for it.
+    """
 
     analyzer: str
     connected: bool = False
@@ -44,7 +55,20 @@ class LinkState:
     skew: int = 0
     sent: int = 0
     acknowledged: int = 0
+    same_as: str | None = None
     error: str | None = None
+
+
+class LinkPart(Protocol):
+    """What else goes over the links of an agent."""
+
+    async def serve(self, analyzer: str, send: Callable[[FromAgent | bytes], Awaitable[None]]) -> None:
+        """Work for as long as the link to an analyzer is up; then it is cancelled."""
+        ...
+
+    async def take(self, analyzer: str, message: Captures | FlowAck) -> None:
+        """A message of this analyzer that the link itself has no use for."""
+        ...
 
 
 class Uplink:
@@ -52,71 +76,112 @@ class Uplink:
 
     ``name`` is the analyzer's address as configured; it names the reader in the spool.  ``ready`` is set when
     the agent's first inventory is complete, and so its first state may be told.  ``authorization`` is the header
-    of that name that the analyzer is shown.
+    of that name that the analyzer is shown.  ``silence``: without a word, so many seconds after the analyzer's ping
+    was due, it is given up.  ``part`` is what else goes over the link.
+
+    ``links`` are all links of this agent, by name; this one is added.  Two names may mean one analyzer.  It keeps the
+    link that was first; the other stands by, takes over what is acknowledged there, and tries again when it is lost.
     """
 
     def __init__(
-        self, name: str, dial: Dial, recorder: Recorder, *, ready: trio.Event, authorization: str | None
+        self,
+        name: str,
+        dial: Dial,
+        recorder: Recorder,
+        *,
+        ready: trio.Event,
+        authorization: str | None,
+        silence: float,
+        links: dict[str, Uplink],
+        part: LinkPart | None = None,
     ) -> None:
         self.state = LinkState(name)
+        self._part = part
         self._dial = dial
         self._recorder = recorder
         self._reader = recorder.spool.reader(name)
         self._ready = ready
+        self._asked = 0.0
         self._authorization = authorization
-        self._moved = trio.Event()
-
-    async def moved(self) -> None:
-        """Return at the next acknowledgement, or when the link is lost."""
-        await self._moved.wait()
+        self._silence = silence
+        self._links = links
+        links[name] = self
+        self.moved = trio.Event()
+        """Set, and another put in its place, at the next acknowledgement, or when the link is lost."""
 
     def _tell_moved(self) -> None:
-        self._moved.set()
-        self._moved = trio.Event()
+        self.moved.set()
+        self.moved = trio.Event()
 
     async def run(self) -> None:
         """Keep the link until cancelled."""
         pause = _FIRST_PAUSE
         while True:
-            reason = "the analyzer closed the link"
+            failure: BaseException | None = None
             try:
                 await self._link()
-            except* (OSError, trio.BrokenResourceError, trio_websocket.HandshakeError) as group:
-                reason = _reason(group)
-            except* trio_websocket.ConnectionClosed as group:
-                reason = _reason(group)
-            except* (LinkError, StorageError) as group:
-                reason = _reason(group)
+            except* (
+                OSError,
+                trio.BrokenResourceError,
+                trio_websocket.HandshakeError,
+                trio_websocket.ConnectionClosed,
+                LinkError,
+                StorageError,
+            ) as group:
+                failure = _first(group)
             if self.state.connected:
                 pause = _FIRST_PAUSE
-            if self.state.connected:
-                log.warning("link to the analyzer lost; connecting again", analyzer=self.state.analyzer, error=reason)
-            elif self.state.error != reason:
-                log.warning("no link to the analyzer; trying again", analyzer=self.state.analyzer, error=reason)
-            self.state.connected = False
-            self.state.connected_at = None
-            self.state.error = reason
-            self._tell_moved()
+            self._lost(_reason(failure))
+            if isinstance(failure, _SameAnalyzer) and (twin := self._links.get(failure.name)) not in (None, self):
+                pause = _FIRST_PAUSE
+                await self._stand_by(twin)
             await trio.sleep(pause * random.uniform(0.5, 1.5))
             pause = min(pause * 2, _LAST_PAUSE)
 
+    def _lost(self, reason: str) -> None:
+        state = self.state
+        if state.connected:
+            log.warning("link to the analyzer lost; connecting again", analyzer=state.analyzer, error=reason)
+        elif state.error != reason:
+            log.warning("no link to the analyzer; trying again", analyzer=state.analyzer, error=reason)
+        state.connected = False
+        state.connected_at = None
+        state.error = reason
+        self._tell_moved()
+
+    async def _stand_by(self, twin: Uplink) -> None:
+        """While the analyzer is linked as ``twin``, what it acknowledges there is acknowledged here."""
+        self.state.same_as, self.state.error = twin.state.analyzer, None
+        moved = twin.moved
+        while twin.state.connected:
+            position = twin._reader.acknowledged
+            await trio.to_thread.run_sync(self._reader.acknowledge, *position)
+            self.state.acknowledged = twin.state.acknowledged
+            await moved.wait()
+            moved = twin.moved
+        self.state.same_as = None
+
     async def _link(self) -> None:
-        async with self._websocket() as socket:
+        async with self._websocket() as (socket, stream):
             welcome = await self._greet(socket)
             self.state.connected = True
             self.state.connected_at = self._recorder.graph.clock()
             self.state.remote_host = welcome.host
             self.state.skew = welcome.clock - self._recorder.graph.clock()
-            self.state.error = None
+            self.state.same_as = self.state.error = None
             log.info("link to the analyzer is up", analyzer=self.state.analyzer, resume=welcome.resume)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._send, socket, welcome.resume)
                 nursery.start_soon(self._tell_stale, socket)
+                if self._part is not None:
+                    nursery.start_soon(self._part.serve, self.state.analyzer, partial(_send, socket))
+                nursery.start_soon(self._tell_clock, socket)
+                nursery.start_soon(_mind_silence, stream, self._silence + welcome.ping_delay / 1000)
                 await self._receive(socket)
                 nursery.cancel_scope.cancel()
 
     @asynccontextmanager
-    async def _websocket(self) -> AsyncIterator[trio_websocket.WebSocketConnection]:
+    async def _websocket(self) -> AsyncIterator[tuple[trio_websocket.WebSocketConnection, HeardStream]]:
         headers = [
             (b"X-Host-ID", self._recorder.graph.host.encode()),
             (b"X-Client-Type", b"agent"),
@@ -125,14 +190,19 @@ class Uplink:
             headers.append((b"Authorization", self._authorization.encode()))
         async with trio.open_nursery() as nursery:
             with trio.move_on_after(_CONNECT_TIME) as scope:
-                stream = await self._dial()
+                stream = HeardStream(await self._dial())
                 socket = await trio_websocket.wrap_client_stream(
-                    nursery, stream, "analyzer", messages.PATH, extra_headers=headers, max_message_size=1 << 20
+                    nursery,
+                    stream,  # type: ignore[arg-type]  # it asks for no more than any Stream gives
+                    "analyzer",
+                    messages.PATH,
+                    extra_headers=headers,
+                    max_message_size=1 << 20,
                 )
             if scope.cancelled_caught:
                 raise LinkError(f"no connection within {_CONNECT_TIME:g} s")
             try:
-                yield socket
+                yield socket, stream
             finally:
                 # No closing handshake: the analyzer has all it acknowledged, and gets the rest again.
                 # First this, as waiting in a cancelled scope would put Cancelled in the place of the reason.
@@ -142,15 +212,15 @@ class Uplink:
     async def _greet(self, socket: trio_websocket.WebSocketConnection) -> Welcome:
         graph = self._recorder.graph
         stale = [_stale(staleness) for staleness in graph.stale.values()]
-        hello = Hello(
-            messages.SCHEMA, graph.host, graph.origin, self._recorder.epoch, graph.clock(), __version__, stale
-        )
+        link, epoch = self.state.analyzer, self._recorder.epoch
+        hello = Hello(messages.SCHEMA, graph.host, graph.origin, epoch, graph.clock(), __version__, link, stale)
         await socket.send_message(messages.encode(hello))
         answer = None
         with trio.move_on_after(_CONNECT_TIME):
             answer = messages.from_analyzer(await socket.get_message())
         if isinstance(answer, Refused):
-            raise LinkError(f"the analyzer refused the link: {answer.reason}")
+            reason = f"the analyzer refused the link: {answer.reason}"
+            raise LinkError(reason) if answer.twin is None else _SameAnalyzer(reason, answer.twin)
         if not isinstance(answer, Welcome) or answer.schema != messages.SCHEMA:
             raise LinkError("the analyzer did not answer hello with a welcome of our schema")
         return answer
@@ -197,6 +267,11 @@ class Uplink:
                     await trio.to_thread.run_sync(self._reader.acknowledge, message.epoch, message.seq)
                     self.state.acknowledged = message.seq
                     self._tell_moved()
+                case Clock():
+                    self._compare(message.clock)
+                case Captures() | FlowAck():
+                    if self._part is not None:
+                        await self._part.take(self.state.analyzer, message)
                 case Refused():
                     raise LinkError(f"the analyzer ended the link: {message.reason}")
                 case Welcome():
@@ -212,6 +287,29 @@ class Uplink:
         finally:
             cursor.close()
 
+    async def _tell_clock(self, socket: trio_websocket.WebSocketConnection) -> None:
+        skew = None
+        while True:
+            self._asked = trio.current_time()
+            await socket.send_message(messages.encode(Clock(self._recorder.graph.clock(), skew)))
+            await trio.sleep(_CLOCK_EACH)
+            skew = self.state.skew
+
+    def _compare(self, theirs: int) -> None:
+        """The answer was made about halfway between question and answer (as NTP has it, RFC 5905, section 8)."""
+        took = trio.current_time() - self._asked
+        if took < _SLOW_ANSWER:
+            self.state.skew = theirs - self._recorder.graph.clock() + round(took * 500)
+
+
+async def _mind_silence(stream: HeardStream, seconds: float) -> None:
+    await stream.silent_for(seconds)
+    raise LinkError(f"nothing came from the analyzer for {seconds:g} s")
+
+
+async def _send(socket: trio_websocket.WebSocketConnection, message: FromAgent | bytes) -> None:
+    await socket.send_message(message if isinstance(message, bytes) else messages.encode(message))
+
 
 def _read(reader: Reader, enough: int) -> list[Entry | Lost]:
     """Some entries, about ``enough`` bytes of them; empty when all was read."""
@@ -223,45 +321,20 @@ def _read(reader: Reader, enough: int) -> list[Entry | Lost]:
     return entries
 
 
-def tcp(address: Address) -> Dial:
-    """A dial over TCP."""
-
-    async def dial() -> trio.SocketStream:
-        return await trio.open_tcp_stream(address.host, address.port)
-
-    return dial
-
-
-def tls(
-    address: Address, context: Callable[[], ssl.SSLContext]
-) -> Callable[[], Awaitable[trio.SSLStream[trio.SocketStream]]]:
-    """A dial over TLS, with the context of that moment; the analyzer's certificate must be for the address's host."""
-
-    async def dial() -> trio.SSLStream[trio.SocketStream]:
-        transport = await trio.open_tcp_stream(address.host, address.port)
-        stream = trio.SSLStream(transport, context(), server_hostname=address.host, https_compatible=True)
-        try:
-            await stream.do_handshake()
-        except trio.BrokenResourceError as error:
-            await trio.aclose_forcefully(stream)
-            cause = error.__cause__ or "the analyzer closed the connection"
-            raise LinkError(f"no TLS with {address}: {cause}; see tls.ca_cert, and tls.server_cert there") from error
-        except BaseException:
-            await trio.aclose_forcefully(stream)
-            raise
-        return stream
-
-    return dial
-
-
 def _stale(staleness: Staleness) -> Stale:
     return Stale(staleness.claimant, staleness.since, staleness.until, staleness.reason[:_REASON])
 
 
-def _reason(group: BaseExceptionGroup[BaseException]) -> str:
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
     error: BaseException = group
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
+    return error
+
+
+def _reason(error: BaseException | None) -> str:
+    if error is None:
+        return "the analyzer closed the link"
     if isinstance(error, trio_websocket.ConnectionRejected):
         return f"the analyzer answered {error.status_code}: {(error.body or b'').decode(errors='replace').strip()}"
     if isinstance(error, trio_websocket.ConnectionClosed):

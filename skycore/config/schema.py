@@ -185,12 +185,16 @@ class AgentTopology:
 
 @attrs.frozen(kw_only=True)
 class AgentFlow:
-    probes: tuple[ProbeName, ...] = setting(("gopacket", "pcapsocket"), "Flow probes to run.")
+    probes: tuple[ProbeName, ...] = setting(
+        ("gopacket", "pcapsocket"),
+        "Flow sources that captures may use; what is installed needs no mention, -name takes one out.",
+        effective=True,
+    )
 
 
 @attrs.frozen(kw_only=True)
 class Capture:
-    stats_update: Seconds = setting(1.0, "How often the statistics of a capture are published.")
+    stats_update: Seconds = setting(1.0, "How often the statistics of a capture are published.", effective=True)
 
 
 @attrs.frozen(kw_only=True)
@@ -235,14 +239,18 @@ class AnalyzerAuth:
 
 @attrs.frozen(kw_only=True)
 class Startup:
-    capture_gremlin: str = setting("", "Gremlin expression of the interfaces on which a capture is made at start.")
-    capture_bpf: str = setting("", "BPF filter of that capture.")
-    capture_type: str = setting("", "Type of that capture.")
+    capture_gremlin: str = setting(
+        "", "Gremlin expression of the interfaces on which a capture is made at start.", effective=True
+    )
+    capture_bpf: str = setting("", "BPF filter of that capture.", effective=True)
+    capture_type: str = setting("", "Type of that capture.", effective=True)
 
 
 @attrs.frozen(kw_only=True)
 class AnalyzerFlow:
-    backend: Word = setting("embedded", "Name of the storage section that keeps flows; memory keeps none.")
+    backend: Word = setting(
+        "embedded", "Name of the storage section that keeps flows; memory keeps none.", effective=True
+    )
     max_buffer_size: Positive = setting(100000, "Flows that may wait in the analyzer.")
 
 
@@ -292,20 +300,20 @@ def _with_timeouts(written: Mapping[str, float]) -> Mapping[str, float]:
 
 @attrs.frozen(kw_only=True)
 class ApplicationPorts:
-    tcp: Mapping[Port, str] = setting(dict, "Names of applications by TCP port.")
-    udp: Mapping[Port, str] = setting(dict, "Names of applications by UDP port.")
+    tcp: Mapping[Port, str] = setting(dict, "Names of applications by TCP port.", effective=True)
+    udp: Mapping[Port, str] = setting(dict, "Names of applications by UDP port.", effective=True)
 
 
 @attrs.frozen(kw_only=True)
 class Flow:
-    expire: Seconds = setting(600.0, "Idle time after which a flow ends.")
-    update: Seconds = setting(60.0, "How often a running flow is reported.")
+    expire: Seconds = setting(600.0, "Idle time after which a flow ends.", effective=True)
+    update: Seconds = setting(60.0, "How often a running flow is reported.", effective=True)
     protocol: Literal["udp", "websocket"] = setting("udp", "How flows reach the analyzer.")
-    max_entries: Positive = setting(500000, "Flows that one flow table may hold.")
-    default_layer_key_mode: Literal["L2", "L3"] = setting("L2", "Lowest layer of a flow's key.")
+    max_entries: Positive = setting(500000, "Flows that one flow table may hold.", effective=True)
+    default_layer_key_mode: Literal["L2", "L3"] = setting("L2", "Lowest layer of a flow's key.", effective=True)
     application_ports: ApplicationPorts = ApplicationPorts()
     application_timeout: Mapping[Word, Seconds] = setting(
-        lambda: dict(_TIMEOUTS), "Shorter idle times by application.", converter=_with_timeouts
+        lambda: dict(_TIMEOUTS), "Shorter idle times by application.", converter=_with_timeouts, effective=True
     )
 
 

@@ -31,7 +31,9 @@ class DockerNetns:
 
 @attrs.frozen(kw_only=True)
 class Docker:
-    url: str = setting("unix:///var/run/docker.sock", "Address of the docker daemon.")
+    url: str = setting("unix:///var/run/docker.sock", "Address of the docker daemon, or of podman's service.")
+    proc_path: Path = setting("/proc", "Where the processes of the daemon's host are found.")
+    stopped: bool = setting(False, "Also show containers that do not run.")
     netns: DockerNetns = DockerNetns()
 
 
@@ -71,8 +73,12 @@ class Libvirt:
 @attrs.frozen(kw_only=True)
 class Runc:
     run_path: tuple[Path, ...] = setting(
-        ("/run/containerd/runc", "/run/runc", "/run/runc-ctrs"), "Folders in which runc keeps its state."
+        ("/run/containerd/runc", "/run/runc", "/run/runc-ctrs", "/run/crun"),
+        "Folders in which runc and crun keep their state.",
     )
+    proc_path: Path = setting("/proc", "Where the processes of the host are found.")
+    root_path: Path = setting("/", "Where the file system of the host is found.")
+    check: Seconds = setting(2.0, "Seconds between two looks at which containers are paused or have ended.")
 
 
 @attrs.frozen(kw_only=True)
@@ -97,9 +103,9 @@ class BESS:
 
 @attrs.frozen(kw_only=True)
 class PcapSocket:
-    bind_address: str = setting("127.0.0.1", "Address on which pcap streams are received.")
-    min_port: Port = setting(8100, "First TCP port given to captures.")
-    max_port: Port = setting(8132, "Last TCP port given to captures.")
+    bind_address: str = setting("127.0.0.1", "Address on which pcap streams are received.", effective=True)
+    min_port: Port = setting(8100, "First TCP port given to captures.", effective=True)
+    max_port: Port = setting(8132, "Last TCP port given to captures.", effective=True)
 
 
 @attrs.frozen(kw_only=True)

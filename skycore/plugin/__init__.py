@@ -1,7 +1,7 @@
 """What plugin authors import: one flat, documented, versioned namespace.  See docs/plugins.md."""
 
 from skycore import gremlin
-from skycore.errors import AuthUnavailable, ClaimError, HandleClosed, PluginError
+from skycore.errors import AuthUnavailable, CaptureError, ClaimError, HandleClosed, PluginError
 from skycore.filter import (
     EVERYTHING,
     All,
@@ -14,6 +14,8 @@ from skycore.filter import (
     Not,
     Present,
 )
+from skycore.flow.source import Counts, FlowHost, FlowSource, Interface, Packets
+from skycore.flow.spec import CaptureSpec
 from skycore.graph.identity import Key
 from skycore.plugin.api import API_VERSION, Claims, Hold, Namespace, NodeView, Probe, ProbeHost
 from skycore.plugin.auth import AuthBackend, User
@@ -26,19 +28,26 @@ __all__ = [
     "Any",
     "AuthBackend",
     "AuthUnavailable",
+    "CaptureError",
+    "CaptureSpec",
     "ClaimError",
     "Claims",
     "Compare",
+    "Counts",
     "Equals",
     "Filter",
+    "FlowHost",
+    "FlowSource",
     "HandleClosed",
     "Hold",
     "InNetwork",
+    "Interface",
     "Key",
     "Matches",
     "Namespace",
     "NodeView",
     "Not",
+    "Packets",
     "PluginError",
     "Present",
     "Probe",

@@ -15,6 +15,7 @@ from skycore.errors import PluginImportFailed, PluginNotInstalled
 PROBES = "skycore.probe"
 STORES = "skycore.storage"
 AUTH = "skycore.auth"
+FLOWS = "skycore.flow"
 
 
 def installed(group: str) -> dict[str, str]:

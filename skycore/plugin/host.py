@@ -332,6 +332,14 @@ class PluginHost:
                 if instance.handle is not None:
                     instance.handle.refresh_views()
 
+    def namespace_of_interface(self, id: str, index: int) -> Namespace | None:
+        """The namespace, among those that probes look at, in which the interface with this ID and index is."""
+        for namespace in {one.namespace.cookie: one.namespace for one in self._instances}.values():
+            key = interface_key(namespaces.boot_id(), namespace.cookie, index)
+            if node_id(self.graph.host, key) == id:
+                return namespace
+        return None
+
     def modules(self) -> dict[str, object]:
         """The modules of the plugins that were imported, by plugin: where their hooks are."""
         return {name: sys.modules[loaded.plugin.__module__] for name, loaded in self._loaded.items()}

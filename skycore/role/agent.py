@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
+import attrs
 import structlog
 import trio
 
+from skycore.cluster.dial import Dial, leads_to, tcp, tls
 from skycore.cluster.recorder import Recorder
 from skycore.cluster.spool import Spool, next_epoch
-from skycore.cluster.uplink import Dial, Uplink, tcp, tls
+from skycore.cluster.uplink import Uplink
 from skycore.config import Address, to_public
 from skycore.graph.graph import Graph, now_ms
 from skycore.graph.live import LiveView
@@ -19,6 +22,7 @@ from skycore.gremlin import QueryContext
 from skycore.plugin.host import PluginHost
 from skycore.role import access, figures, status
 from skycore.role.floor import RevisionFloor
+from skycore.role.flows import AgentFlows
 from skycore.role.hostnode import HostNode
 from skycore.role.language import learn_steps
 from skycore.role.port import Port, keep_alive, query_limits
@@ -34,13 +38,22 @@ _INVENTORY_TIME = 10.0
 _FLUSH_TIME = 1.0
 
 
+@attrs.frozen
+class LocalAnalyzer:
+    """The analyzer of this process: how it is reached from within, and the addresses at which others reach it."""
+
+    name: ClassVar[str] = "local"
+    dial: Dial
+    listens: Sequence[Address]
+
+
 class Agent:
     """One agent.  ``start`` returns when it serves; ``stop`` ends it in order.
 
-    ``local`` maps names of analyzers in this process to how they are reached.
+    ``local`` is the analyzer in the same process, if there is one.
     """
 
-    def __init__(self, setup: Setup, local: Mapping[str, Dial] | None = None) -> None:
+    def __init__(self, setup: Setup, local: LocalAnalyzer | None = None) -> None:
         config = setup.config
         self._setup = setup
         folder = setup.folder("agent")
@@ -51,8 +64,12 @@ class Agent:
         self._node = HostNode(self.graph, config)
         self.plugins = PluginHost(self.graph, setup.probes("agent"), role="agent")
         self.certificates = access.certificates(config)
-        dials = {str(address): self._dial(address) for address in config.analyzers} | dict(local or {})
+        others = [one for one in config.analyzers if local is None or not leads_to(one, local.listens)]
+        dials = {str(address): self._dial(address) for address in others}
+        if local is not None:
+            dials[LocalAnalyzer.name] = local.dial
         self._ready = trio.Event()
+        self.flows = AgentFlows(setup, self.graph, self.plugins, folder / "flows") if dials else None
         self.spool, self.recorder, self.uplinks = self._links(folder / "spool", dials)
         self.view = LiveView(self.graph)
         self.step_faults: dict[str, str] = {}
@@ -94,9 +111,21 @@ class Agent:
         spool = Spool(folder, epoch, self._setup.config.agent.spool.max_bytes)
         recorder = Recorder(self.graph, spool)
         shown = access.authorization(self._setup.config)
-        uplinks = [Uplink(name, dial, recorder, ready=self._ready, authorization=shown) for name, dial in dials.items()]
+        silence = self._setup.config.http.ws.pong_timeout
+        links: dict[str, Uplink] = {}
+        for name, dial in dials.items():
+            Uplink(
+                name,
+                dial,
+                recorder,
+                ready=self._ready,
+                authorization=shown,
+                silence=silence,
+                links=links,
+                part=None if self.flows is None else self.flows.forwarder,
+            )
         spool.retain(list(dials))
-        return spool, recorder, uplinks
+        return spool, recorder, list(links.values())
 
     async def start(self, nursery: trio.Nursery) -> None:
         """Bind the port, start probes and links."""
@@ -111,6 +140,8 @@ class Agent:
         await nursery.start(self.plugins.run)
         self.step_faults = learn_steps(self.services.queries, self.plugins)
         nursery.start_soon(self._when_ready, nursery)
+        if self.flows is not None:
+            await self.flows.start(nursery)
         if not self.uplinks:
             log.warning("no analyzers are configured (key analyzers): what is seen here stays here")
         log.info("agent is running", host=self.graph.host, listen=self.port.bound)
@@ -125,6 +156,8 @@ class Agent:
 
     async def stop(self) -> list[str]:
         """Stop the probes, and let what they said reach the spool; returns the probes that are stuck."""
+        if self.flows is not None:
+            await self.flows.stop()
         stuck = await self.plugins.stop()
         recorder = self.recorder
         if recorder is not None and self._ready.is_set():
@@ -140,9 +173,11 @@ class Agent:
         assert recorder is not None
         for uplink in self.uplinks:
             while uplink.state.connected and uplink.state.acknowledged < recorder.written:
-                await uplink.moved()
+                await uplink.moved.wait()
 
     def close(self) -> None:
         """Let go of the spool; after everything else has ended."""
         if self.spool is not None:
             self.spool.close()
+        if self.flows is not None:
+            self.flows.close()

@@ -25,6 +25,7 @@ from skycore.resource.contract import ResourceStore
 from skycore.resource.embedded import EmbeddedResources
 from skycore.role import access, figures, status
 from skycore.role.floor import RevisionFloor
+from skycore.role.flows import AnalyzerFlows
 from skycore.role.history import recall
 from skycore.role.language import learn_steps
 from skycore.role.port import Port, keep_alive, query_limits
@@ -41,6 +42,8 @@ from skycore.storage.contract import Store
 from skycore.storage.keeper import HistoryKeeper
 
 log = structlog.get_logger(__name__)
+
+_FLUSH_TIME = 1.0
 
 
 class Analyzer:
@@ -66,6 +69,7 @@ class Analyzer:
         self.elements = UserElements(self.graph, self.resources)
         self.elements.restore()
         self.rules = RuleEngine(self.graph, self.resources, self.queries)
+        self.flows = AnalyzerFlows(setup, self.graph, self.resources, self.queries)
         self.keeper = HistoryKeeper(self.graph, self.store)
         self.intake = Intake(
             self.graph,
@@ -73,6 +77,7 @@ class Analyzer:
             token=token if gates.cluster is None else None,
             patience=config.analyzer.agent_timeout,
             keep_alive=keep_alive(config),
+            parts=self.flows.parts,
         )
         for interval in memory.stale:
             self.graph.continue_stale(interval.origin, interval.claimant, interval.start_ms)
@@ -133,7 +138,7 @@ class Analyzer:
     def _objects(self) -> dict[str, ObjectApi]:
         """What users create, by the word in paths and permissions."""
         stored = {kind.name: ResourceApi(self.resources, kind) for kind in kinds.kinds(self.queries.planner)}
-        return {"node": self.elements.nodes, "edge": self.elements.edges, **stored}
+        return {"node": self.elements.nodes, "edge": self.elements.edges, "capture": self.flows.api, **stored}
 
     async def start(self, nursery: trio.Nursery) -> None:
         """Bind the port and start the parts behind it."""
@@ -150,6 +155,7 @@ class Analyzer:
         await nursery.start(self.resources.run)
         await nursery.start(self.elements.run)
         await nursery.start(self.rules.run)
+        await self.flows.start(nursery)
         await nursery.start(self.hub.run)
         await nursery.start(self.port.run)
         log.info("analyzer is running", host=self.graph.host, listen=self.port.bound)
@@ -157,13 +163,16 @@ class Analyzer:
     async def stop(self) -> list[str]:
         """Stop the probes and commit what is known; returns the probes that are stuck."""
         stuck = await self.plugins.stop()
-        with trio.CancelScope(shield=True):
+        self.intake.pause()
+        with trio.move_on_after(_FLUSH_TIME, shield=True):
+            await self.flows.stop()
             await self.keeper.flush()
         return stuck
 
     def close(self) -> None:
         """Close the store; after everything else has ended."""
         self.store.close()
+        self.flows.close()
         self.resources.close()
         try:
             self._floor.close(self.graph)

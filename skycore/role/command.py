@@ -7,7 +7,7 @@ from typing import get_args
 import attrs
 import click
 
-from skycore.cli import options
+from skycore.cli import options, output
 from skycore.config import Address, Config
 from skycore.config.values import HostID
 from skycore.plugin import discovery
@@ -65,8 +65,13 @@ def _listening(config: Config, role: str, listen: str) -> Config:
 
 
 @click.command("plugins")
-def plugins() -> None:
+@options.output("table", "json", "yaml")
+def plugins(form: str) -> None:
     """List the installed plugins, by kind, with the package that brings each."""
-    for kind, group in (("probe", discovery.PROBES), ("storage", discovery.STORES), ("auth", discovery.AUTH)):
-        for name, package in discovery.installed(group).items():
-            click.echo(f"{kind:<8} {name:<16} {package}")
+    kinds = (("probe", discovery.PROBES), ("storage", discovery.STORES), ("auth", discovery.AUTH))
+    found = [(kind, name, package) for kind, group in kinds for name, package in discovery.installed(group).items()]
+    if form == "table":
+        output.print_table(["KIND", "NAME", "PACKAGE"], found)
+    else:
+        keys = ("Kind", "Name", "Package")
+        output.print_value([dict(zip(keys, row, strict=True)) for row in found], form)

@@ -14,6 +14,7 @@ from skycore.server.hub import Hub
 if TYPE_CHECKING:
     from skycore.role.agent import Agent
     from skycore.role.analyzer import Analyzer
+    from skycore.role.flows import AgentFlows, AnalyzerFlows
 
 _STATES = ("starting", "running", "crashed", "failed", "finished", "stopping", "stopped", "stuck")
 
@@ -35,6 +36,8 @@ def of_agent(agent: Agent) -> Iterator[Figure]:
         "Entries of the spool sent to an analyzer.",
         [({"analyzer": name}, state.sent) for name, state in links],
     )
+    if agent.flows is not None:
+        yield from _agent_flows(agent.flows)
     spool, recorder = agent.spool, agent.recorder
     if spool is not None and recorder is not None:
         yield gauge("spool_bytes", "Size of what waits to be acknowledged.", spool.status.bytes)
@@ -45,6 +48,38 @@ def of_agent(agent: Agent) -> Iterator[Figure]:
             "Revisions lost because the spool was full.",
             spool.status.dropped + recorder.lost,
         )
+
+
+def _agent_flows(flows: AgentFlows) -> Iterator[Figure]:
+    counts, table = flows.manager.totals()
+    yield gauge("captures", "Captures on nodes of this agent.", sum(1 for _ in flows.manager))
+    yield gauge("captures_failing", "Those of them that fail.", sum(one.error is not None for one in flows.manager))
+    yield counter("capture_packets", "Packets that came to captures, with those that were dropped.", counts.received)
+    yield counter("capture_dropped_packets", "Packets for which a ring had no room.", counts.dropped)
+    yield gauge("flow_table_flows", "Flows in the tables.", table.flows)
+    yield counter("flow_table_packets", "Packets counted by the tables.", table.packets)
+    yield counter("flow_table_created_flows", "Flows that began.", table.created)
+    yield counter("flow_table_evicted_flows", "Flows that left a table early because it was full.", table.evicted)
+    yield counter("flow_table_ignored_packets", "Packets without a layer that we know.", table.ignored)
+    yield counter("flow_table_damaged", "Blocks and streams that could not be read to their end.", table.damaged)
+    state, spool = flows.forwarder.state, flows.spool.status
+    yield counter("flow_spool_batches", "Batches of flows taken.", state.batches)
+    yield counter("flow_spool_flows", "Records of flows taken.", state.flows)
+    yield counter("flow_spool_lost_flows", "Records of flows that the disk refused.", state.lost_flows)
+    yield counter("flow_spool_dropped_batches", "Batches lost because the spool was full.", spool.dropped)
+    yield counter("flow_spool_acknowledged_batches", "Batches that an analyzer has safe.", state.acknowledged)
+    yield gauge("flow_spool_bytes", "Size of the spool of flows.", spool.bytes)
+
+
+def _analyzer_flows(flows: AnalyzerFlows) -> Iterator[Figure]:
+    state = flows.intake.state
+    yield counter("flow_batches", "Batches of flows committed.", state.batches)
+    yield counter("flow_records", "Records of flows committed.", state.flows)
+    yield counter("flow_raw_packets", "Packets of flows committed.", state.raw_packets)
+    yield counter("flow_refused_records", "Records that could not be understood.", state.refused)
+    yield counter("flow_lost_batches", "Batches that never came out of an agent's spool.", state.lost_batches)
+    yield gauge("flow_backlog", "Batches that wait for a commit.", flows.intake.backlog)
+    yield gauge("flow_failing", "Whether the store of flows refuses what it is given.", float(bool(state.error)))
 
 
 def of_analyzer(analyzer: Analyzer) -> Iterator[Figure]:
@@ -65,6 +100,7 @@ def of_analyzer(analyzer: Analyzer) -> Iterator[Figure]:
         "An agent's clock minus this one.",
         [({"agent": link.host}, link.skew / 1000) for link in links if link.skew is not None],
     )
+    yield from _analyzer_flows(analyzer.flows)
     keeper = analyzer.keeper
     yield counter("history_revisions", "Revisions committed to the store.", keeper.revisions)
     yield counter("history_commits", "Commits of the store.", keeper.commits)

@@ -12,10 +12,12 @@ from typing import Literal
 import structlog
 import trio
 
+from skycore.config import Address
 from skycore.errors import SkycoreError
 from skycore.role import memory
-from skycore.role.agent import Agent
+from skycore.role.agent import Agent, LocalAnalyzer
 from skycore.role.analyzer import Analyzer
+from skycore.role.notify import ServiceManager
 from skycore.role.setup import Setup
 
 log = structlog.get_logger(__name__)
@@ -48,13 +50,15 @@ async def serve(role: Role, setup: Setup) -> None:
             if analyzer is not None:
                 await analyzer.start(nursery)
             if role != "analyzer":
-                port = analyzer.port if analyzer is not None else None
-                local = {"local": lambda: port.connect(nursery)} if port is not None else {}
-                agent = Agent(setup, local)
+                agent = Agent(setup, _local(analyzer, nursery) if analyzer is not None else None)
                 await agent.start(nursery)
             nursery.start_soon(memory.care)
+            manager = ServiceManager(os.environ)
+            manager.tell("READY=1", f"STATUS=Running as {role}")
+            nursery.start_soon(manager.watched)
             await stop.wait()
             log.info("stopping")
+            manager.tell("STOPPING=1", "STATUS=Saving what is known")
             # First the agent, so that what its probes said last still reaches the analyzer.
             stuck += await agent.stop() if agent is not None else []
             stuck += await analyzer.stop() if analyzer is not None else []
@@ -66,6 +70,10 @@ async def serve(role: Role, setup: Setup) -> None:
             nursery.cancel_scope.cancel()
     finally:
         _close(agent, analyzer)
+
+
+def _local(analyzer: Analyzer, nursery: trio.Nursery) -> LocalAnalyzer:
+    return LocalAnalyzer(lambda: analyzer.port.connect(nursery), [Address.parse(text) for text in analyzer.port.bound])
 
 
 def _close(agent: Agent | None, analyzer: Analyzer | None) -> None:

@@ -10,6 +10,7 @@ from skycore.config import Enabled
 from skycore.config.tree import Section, build
 from skycore.errors import PluginError
 from skycore.plugin import discovery
+from skycore.plugin.flow_sources import allowed
 from skycore.plugin.host import wanted
 
 
@@ -35,6 +36,13 @@ def plugin_sections(enabled: Enabled) -> tuple[dict[str, type], list[str]]:
                 failures.append(f"{role}.topology.probes: plugin {name!r}: {fault}")
             elif section:
                 found[section.lower()] = settings
+    for name in allowed(enabled.probes.get("agent.flow", ())):
+        try:
+            source = discovery.load(discovery.FLOWS, name)
+        except PluginError as error:
+            failures.append(f"agent.flow.probes: {error}")
+        else:
+            found.setdefault(source.section, source.Settings)
     for driver in sorted(set(enabled.storage) & discovery.installed(discovery.STORES).keys()):
         try:
             store = discovery.load(discovery.STORES, driver)

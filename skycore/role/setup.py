@@ -18,6 +18,7 @@ from skycore.config import Config, Loaded, load
 from skycore.config.document import MAX_BYTES
 from skycore.errors import ConfigurationError, PluginError, Problem
 from skycore.plugin import discovery
+from skycore.plugin.flow_sources import FlowSources
 from skycore.plugin.host import Enabled, wanted
 from skycore.role import access
 from skycore.role.public import public_interfaces
@@ -48,6 +49,10 @@ class Setup:
         if role == "analyzer" and self._fabric() and not {"fabric", "-fabric"} & set(listed):
             names.append("fabric")
         return Enabled(names, self._settings)
+
+    def flow_sources(self) -> FlowSources:
+        """The flow sources that the agent may use."""
+        return FlowSources(self.config.agent.flow.probes, self._settings)
 
     def _fabric(self) -> tuple[str, ...]:
         """The lines of the probe ``fabric``, which stand in a key of ours as Skydive's users write them."""
@@ -102,6 +107,7 @@ def _faults_of_plugins(error: ConfigurationError, sections: Collection[str]) -> 
     """The problems by section of a probe; empty when one of them lies outside."""
     known = {section for section in sections if not section.startswith("storage.")}
     known.update(f"{role}.topology.{name}" for role in _ROLES for name in discovery.installed(discovery.PROBES))
+    known.update(f"agent.flow.{name}" for name in discovery.installed(discovery.FLOWS))
     by_section: dict[str, list[Problem]] = {}
     for problem in error.problems:
         key = problem.key.lower()

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
+from skycore.cluster.uplink import Uplink
 from skycore.graph.graph import Graph
 from skycore.gremlin import gap_object
 from skycore.plugin.host import PluginHost
@@ -27,18 +31,20 @@ def of_agent(agent: Agent) -> dict[str, Any]:
     return {
         "Clients": _clients(agent.hub.subscribers, agent.hub.publishers),
         "Analyzers": {
-            uplink.state.remote_host or uplink.state.analyzer: {
+            name: {
                 **_connection("analyzer", uplink.state.analyzer, uplink.state.connected_at, uplink.state.connected),
                 "IsMaster": uplink.state.connected,
                 "Sent": uplink.state.sent,
                 "Acknowledged": uplink.state.acknowledged,
                 "ClockSkew": uplink.state.skew,
+                "SameAs": uplink.state.same_as,
                 "Error": uplink.state.error,
             }
-            for uplink in agent.uplinks
+            for name, uplink in _by_host(agent.uplinks).items()
         },
         "TopologyProbes": _probes(agent.plugins),
-        "FlowProbes": [],
+        "FlowProbes": [] if agent.flows is None else agent.flows.sources.names,
+        "Flows": _agent_flows(agent),
         "Spool": None
         if spool is None or recorder is None
         else {
@@ -74,7 +80,8 @@ def of_analyzer(analyzer: Analyzer) -> dict[str, Any]:
         "Publishers": _clients(analyzer.hub.publishers, analyzer.hub.both),
         "Subscribers": _clients(analyzer.hub.subscribers),
         "Alerts": {"IsMaster": True},
-        "Captures": {"IsMaster": True},
+        "Captures": {"IsMaster": True, **analyzer.flows.engine.status()},
+        "Flows": {"Backlog": analyzer.flows.intake.backlog, **_fields(analyzer.flows.intake.state)},
         "Probes": _probes(analyzer.plugins),
         "History": {
             "State": _history_state(keeper),
@@ -90,6 +97,34 @@ def of_analyzer(analyzer: Analyzer) -> dict[str, Any]:
         "Graph": _graph(analyzer.graph),
         "Gremlin": {"Faults": analyzer.step_faults},
     }
+
+
+def _by_host(uplinks: Sequence[Uplink]) -> dict[str, Uplink]:
+    """Links by the host at their end, as Skydive shows them; by address where that is not known, or one of several."""
+    hosts = Counter(uplink.state.remote_host for uplink in uplinks if uplink.state.same_as is None)
+    return {
+        uplink.state.remote_host
+        if uplink.state.same_as is None and uplink.state.remote_host and hosts[uplink.state.remote_host] == 1
+        else uplink.state.analyzer: uplink
+        for uplink in uplinks
+    }
+
+
+def _agent_flows(agent: Agent) -> dict[str, Any] | None:
+    flows = agent.flows
+    if flows is None:
+        return None
+    spool = flows.spool.status
+    return {
+        "Captures": flows.manager.status(),
+        "Forward": _fields(flows.forwarder.state),
+        "Spool": {"Bytes": spool.bytes, "Segments": spool.segments, "DroppedBatches": spool.dropped},
+    }
+
+
+def _fields(state: Any) -> dict[str, Any]:
+    """A record of counters, its fields named as all of status is: LostFlows."""
+    return {"".join(map(str.capitalize, name.split("_"))): value for name, value in attrs.asdict(state).items()}
 
 
 def _history_state(keeper: HistoryKeeper) -> str:

@@ -202,13 +202,13 @@ class Feed:
         return batch.end - batch.start - len(batch.changes), self._newest(batch)
 
     def _newest(self, batch: Batch[Revision]) -> Iterator[bytes]:
-        coalesced = len(batch.changes) < batch.end - batch.start
-        for revision in presentable(batch):
-            event = event_of(revision, batch.start)
-            if coalesced and revision.reborn and event.endswith("Added"):
-                # Its end was left out, and a client that knows the former life takes no second one.
-                yield self._frames.of(tombstone(revision), event.replace("Added", "Deleted"))
-            yield self._frames.of(revision, event)
+        changes = batch.changes
+        if len(changes) < batch.end - batch.start:
+            # Of what was born again the end was left out, and a client that knows the former life takes no second one.
+            again = [one for one in changes if one.deleted_at is None and one.reborn and one.born >= batch.start]
+            changes = presentable([*map(tombstone, again), *changes])
+        for revision in changes:
+            yield self._frames.of(revision, event_of(revision, batch.start))
 
 
 @final
@@ -317,11 +317,9 @@ _ORDER: Final[tuple[Callable[[Revision], bool], ...]] = (
 )
 
 
-def presentable(batch: Batch[Revision]) -> Iterable[Revision]:
-    """Changes in an order that makes sense to a client also where some were left out: nodes before their edges."""
-    if len(batch.changes) == batch.end - batch.start:
-        return batch.changes
-    return [revision for wanted in _ORDER for revision in batch.changes if wanted(revision)]
+def presentable(changes: list[Revision]) -> list[Revision]:
+    """Changes in an order that makes sense to a client where some were left out: edges go, nodes go, nodes, edges."""
+    return [revision for wanted in _ORDER for revision in changes if wanted(revision)]
 
 
 def tombstone(revision: Revision) -> Revision:

@@ -145,6 +145,7 @@ class AgentEnd:
     """Graph, spool, recorder and uplink of one agent; ``dial`` reaches its analyzer."""
 
     epochs = itertools.count(1)
+    silence = 5.0
 
     def __init__(
         self,
@@ -163,10 +164,24 @@ class AgentEnd:
         self._dial = dial
         self.streams: list[trio.SocketStream] = []
         shown = None if token is None else f"Bearer {token}"
-        self.uplink = Uplink("analyzer", self._connect, self.recorder, ready=self.ready, authorization=shown)
+        self.links: dict[str, Uplink] = {}
+        self.shown = shown
+        self.uplink = self.add_link("analyzer", self._connect)
         self.probe = self.graph.claimant("probe")
         self.probe.put(f"{host}:host", {"Type": "host", "Name": host})
         self._scope = trio.CancelScope()
+
+    def add_link(self, name: str, dial: Callable[[], Any]) -> Uplink:
+        """One more link; to be run by the caller."""
+        return Uplink(
+            name,
+            dial,
+            self.recorder,
+            ready=self.ready,
+            authorization=self.shown,
+            silence=self.silence,
+            links=self.links,
+        )
 
     async def _connect(self) -> trio.SocketStream:
         stream: trio.SocketStream = await self._dial()
@@ -193,6 +208,12 @@ class AgentEnd:
     def cut(self) -> None:
         """The wire breaks; the uplink will dial again."""
         self.streams[-1].socket.close()
+
+    async def reconnected(self) -> None:
+        """Cut the wire, and wait until the uplink has noticed, dialled, and is linked again."""
+        dialled = len(self.streams)
+        self.cut()
+        await until(lambda: len(self.streams) > dialled and self.uplink.state.connected)
 
     async def acknowledged(self) -> None:
         """Wait until the analyzer has all that was said so far."""

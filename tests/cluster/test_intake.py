@@ -15,7 +15,7 @@ from tests.cluster.conftest import Ends, content, living, until
 
 
 def hello(host: str = "x", epoch: int = 10, schema: int = SCHEMA, origin: str | None = None, **more: Any) -> Hello:
-    return Hello(schema, host, origin or f"agent.{host}", epoch, 1, "1", more.get("stale", []))
+    return Hello(schema, host, origin or f"agent.{host}", epoch, 1, "1", "centre", more.get("stale", []))
 
 
 def node(id: str, at: int = 5, host: str = "x", **metadata: Any) -> msgspec.Raw:
@@ -110,7 +110,7 @@ async def test_an_acknowledgement_comes_after_its_commit(ends: Ends, nursery: tr
     analyzer = await ends.start_analyzer()
     hand = await ends.hand(nursery)
     await hand.say(hello())
-    assert await hand.hear() == Welcome(SCHEMA, "z", analyzer.link.connected_at, False)
+    assert await hand.hear() == Welcome(SCHEMA, "z", analyzer.link.connected_at, 1000, False)
     await hand.say(state(node("a")))
     assert await hand.hear() == Ack(10, 1)
     with analyzer.disk.held():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import attrs
 import pytest
 import trio
 
@@ -70,18 +71,17 @@ async def test_a_broken_wire_changes_nothing(ends: Ends) -> None:
     for _ in range(8):
         move(agent, dice, 5)
         await trio.sleep(dice.random() * 0.01)
+        dialled = len(agent.streams)
         agent.cut()
         move(agent, dice, 5)
-        await until(lambda: agent.uplink.state.connected)
+        await until(lambda dialled=dialled: len(agent.streams) > dialled and agent.uplink.state.connected)  # type: ignore[misc]
     await agent.acknowledged()
     assert content(analyzer.graph) == content(agent.graph)
     for id in content(agent.graph):
         rows = analyzer.store.revisions(id)
         assert len({(row.metadata_json, row.updated_at, row.deleted_at) for row in rows}) == len(rows)
     end = analyzer.graph.log.end
-    agent.cut()
-    await until(lambda: not agent.uplink.state.connected)
-    await until(lambda: agent.uplink.state.connected)
+    await agent.reconnected()
     agent.probe.put("last", {})
     await agent.acknowledged()
     assert analyzer.graph.log.end == end + 1
@@ -213,10 +213,19 @@ async def test_a_lost_agent_is_stale_at_once_and_back_in_time_without_a_trace(en
     agent.probe.put("n", {"Name": "n"})
     await agent.acknowledged()
     end = analyzer.graph.log.end
+    dial, back = agent._dial, trio.Event()
+
+    async def dial_later() -> trio.SocketStream:
+        await back.wait()
+        stream: trio.SocketStream = await dial()
+        return stream
+
+    agent._dial = dial_later
     agent.cut()
-    await until(lambda: ("agent.h", "") in analyzer.graph.stale, 1.0)
+    await until(lambda: ("agent.h", "") in analyzer.graph.stale, 5.0)
     lost_at = analyzer.graph.stale["agent.h", ""].since
     assert analyzer.graph.is_stale(analyzer.graph.nodes["n"])
+    back.set()
     await until(lambda: not analyzer.graph.stale)
     assert analyzer.graph.log.end == end, "neither deleted nor made anew"
     await until(lambda: not analyzer.store.open_stale_intervals() and analyzer.store.stale_at(lost_at))
@@ -339,3 +348,219 @@ async def test_a_stale_probe_is_stale_on_the_analyzer_and_in_history(ends: Ends)
     await until(lambda: not analyzer.graph.stale)
     await until(lambda: not analyzer.store.open_stale_intervals())
     assert ("agent.h", "probe") in analyzer.store.stale_at(since)
+
+
+# ---------------------------------------------------------------------- two names, one analyzer
+
+
+@attrs.define
+class Road:
+    """Another way to the analyzer, which can be closed."""
+
+    ends: Ends
+    dials: int = 0
+    stream: trio.SocketStream | None = None
+    open: bool = True
+
+    async def dial(self) -> trio.SocketStream:
+        self.dials += 1
+        if not self.open:
+            raise OSError("no route to host")
+        self.stream = await self.ends.dial()
+        return self.stream
+
+    def cut(self) -> None:
+        assert self.stream is not None
+        self.stream.socket.close()
+
+
+async def test_an_analyzer_with_two_names_has_one_link_and_the_other_stands_by(
+    ends: Ends, nursery: trio.Nursery
+) -> None:
+    analyzer = await ends.start_analyzer()
+    agent = await ends.start_agent()
+    await agent.acknowledged()
+    road = Road(ends)
+    second = agent.add_link("another name", road.dial)
+    nursery.start_soon(second.run)
+    await until(lambda: second.state.same_as == "analyzer")
+    assert (second.state.connected, second.state.error) == (False, None)
+    link = analyzer.link
+    dice = random.Random(11)
+    for _ in range(30):
+        move(agent, dice, 5)
+        await agent.acknowledged()
+    # Nobody was pushed out, nobody tries again, and the spool need not keep for the one who stands by.
+    assert analyzer.link is link
+    assert road.dials == 1
+    assert agent.uplink.state.connected
+    readers = [agent.spool.reader(name) for name in ("analyzer", "another name")]
+    await until(lambda: readers[0].acknowledged == readers[1].acknowledged)
+    assert content(analyzer.graph) == content(agent.graph)
+
+
+async def test_who_stood_by_takes_over_without_a_loss(ends: Ends, nursery: trio.Nursery) -> None:
+    analyzer = await ends.start_analyzer()
+    first = Road(ends)
+    agent = AgentEnd(ends.folder / "h", first.dial)
+    await ends.nursery.start(agent.run)
+    await agent.acknowledged()
+    road = Road(ends)
+    second = agent.add_link("another name", road.dial)
+    nursery.start_soon(second.run)
+    await until(lambda: second.state.same_as)
+    first.open = False
+    for value in range(200):
+        agent.probe.put("n", {"Value": value})
+        if value == 100:
+            first.cut()
+        if value % 10 == 0:
+            await agent.recorder.caught_up()
+    await agent.recorder.caught_up()
+    await until(lambda: second.state.acknowledged == agent.recorder.written)
+    assert second.state.connected
+    rows = analyzer.store.revisions("n")
+    assert [row.metadata()["Value"] for row in rows] == list(range(200)), "each once, none lost"
+    first.open = True
+    await until(lambda: agent.uplink.state.same_as == "another name", 15)
+    dials = first.dials
+    for value in range(200, 220):
+        agent.probe.put("n", {"Value": value})
+        await agent.recorder.caught_up()
+    await until(lambda: agent.spool.reader("analyzer").acknowledged[1] == agent.recorder.written)
+    assert first.dials == dials
+    assert second.state.connected
+    assert [row.metadata()["Value"] for row in analyzer.store.revisions("n")] == list(range(220))
+
+
+async def test_two_names_that_begin_at_once_settle(ends: Ends, nursery: trio.Nursery) -> None:
+    await ends.start_analyzer()
+    agent = await ends.start_agent()
+    roads = [Road(ends) for _ in range(4)]
+    others = [agent.add_link(f"name {number}", road.dial) for number, road in enumerate(roads)]
+    for uplink in others:
+        nursery.start_soon(uplink.run)
+    uplinks = [agent.uplink, *others]
+    await until(lambda: sorted(bool(one.state.same_as) for one in uplinks) == [False, True, True, True, True])
+    before = [road.dials for road in roads]
+    (linked,) = (one for one in uplinks if one.state.connected)
+    for value in range(20):
+        agent.probe.put("n", {"Value": value})
+        await agent.recorder.caught_up()
+        await until(lambda: linked.state.acknowledged == agent.recorder.written)
+    assert [road.dials for road in roads] == before
+    assert linked.state.connected
+
+
+# ---------------------------------------------------------------------- silence, and clocks
+
+
+@attrs.define
+class Wire:
+    """Passes bytes on in both directions, until it goes dead without a word to either side."""
+
+    dead: bool = False
+
+    async def lay(self, nursery: trio.Nursery, far: trio.SocketStream) -> trio.SocketStream:
+        ours, near = (trio.SocketStream(end) for end in trio.socket.socketpair())
+        nursery.start_soon(self._pump, near, far)
+        nursery.start_soon(self._pump, far, near)
+        return ours
+
+    async def _pump(self, source: trio.SocketStream, sink: trio.SocketStream) -> None:
+        try:
+            while data := await source.receive_some():
+                if self.dead:
+                    await trio.sleep_forever()
+                await sink.send_all(data)
+            await sink.aclose()
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            await trio.aclose_forcefully(sink)
+
+
+async def test_a_dead_wire_is_noticed_by_an_agent_that_has_nothing_to_say(
+    ends: Ends, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No byte comes, and none tells of it: both ends give the link up by themselves, and meet again."""
+    analyzer = await ends.start_analyzer(patience=30)
+    monkeypatch.setattr(AgentEnd, "silence", 0.5)
+    wires: list[Wire] = []
+    again = trio.Event()
+
+    async def dial() -> trio.SocketStream:
+        if wires:
+            await again.wait()
+        wires.append(Wire())
+        return await wires[-1].lay(nursery, await ends.dial())
+
+    agent = AgentEnd(ends.folder / "h", dial)
+    await ends.nursery.start(agent.run)
+    await agent.acknowledged()
+    end = analyzer.graph.log.end
+    wires[-1].dead = True
+    # The analyzer pings each second here; half a second of patience, half a second of grace.
+    await until(lambda: not agent.uplink.state.connected, 15)
+    assert "nothing came from the analyzer for 1.5 s" in (agent.uplink.state.error or "")
+    again.set()
+    await until(lambda: agent.uplink.state.connected)
+    assert len(wires) == 2
+    await until(lambda: not analyzer.graph.stale)
+    agent.probe.put("n", {})
+    await agent.acknowledged()
+    assert analyzer.graph.log.end == end + 1
+
+
+async def test_an_idle_link_stays_up_as_long_as_pings_come(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    await ends.start_analyzer()
+    monkeypatch.setattr(AgentEnd, "silence", 0.3)
+    agent = await ends.start_agent()
+    await agent.acknowledged()
+    await trio.sleep(4)
+    assert agent.uplink.state.connected
+    assert len(agent.streams) == 1
+
+
+@pytest.mark.parametrize("jump", [3_600_000, -3_600_000])
+async def test_a_clock_that_jumps_loses_nothing_and_its_skew_is_shown(ends: Ends, jump: int) -> None:
+    analyzer = await ends.start_analyzer()
+    agent = await ends.start_agent()
+    await agent.acknowledged()
+    for value in range(50):
+        agent.probe.put("n", {"Value": value})
+    true_time = agent.graph.clock
+    agent.graph.clock = lambda: true_time() + jump
+    for value in range(50, 100):
+        agent.probe.put("n", {"Value": value})
+    agent.probe.put("late", {})
+    await agent.acknowledged()
+    await until(lambda: abs(agent.uplink.state.skew + jump) < 2000, 15)
+    await until(lambda: abs(analyzer.link.skew - jump) < 2000, 15)
+    rows = analyzer.store.revisions("n")
+    assert [row.metadata()["Value"] for row in rows] == list(range(100))
+    assert [row.revision for row in rows] == sorted({row.revision for row in rows})
+    assert all(row.created_at <= row.updated_at for row in rows)
+    await agent.reconnected()
+    agent.graph.clock = true_time
+    agent.probe.drop("late")
+    agent.probe.put("n", {"Value": 100})
+    await agent.acknowledged()
+    assert content(analyzer.graph) == content(agent.graph)
+    assert set(living(analyzer.store)) == set(content(agent.graph))
+    late = analyzer.store.revisions("late")
+    assert [row.deleted_at is None for row in late] == [True, False]
+    assert late[-1].deleted_at is not None
+    assert late[-1].deleted_at >= late[0].created_at
+
+
+async def test_the_analyzers_clock_jumps(ends: Ends) -> None:
+    analyzer = await ends.start_analyzer(patience=0.4)
+    agent = await ends.start_agent()
+    await agent.acknowledged()
+    true_time = analyzer.graph.clock
+    for jump in (86_400_000, -86_400_000):
+        analyzer.graph.clock = lambda jump=jump: true_time() + jump  # type: ignore[misc]
+        agent.probe.put("n", {"Jump": jump})
+        await agent.acknowledged()
+        await until(lambda jump=jump: abs(agent.uplink.state.skew - jump) < 2000, 15)  # type: ignore[misc]
+        assert not analyzer.graph.stale, "patience is not measured by a clock that can be set"
+    assert [row.metadata()["Jump"] for row in analyzer.store.revisions("n")] == [86_400_000, -86_400_000]

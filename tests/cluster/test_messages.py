@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from skycore.cluster import messages
-from skycore.cluster.messages import Ack, Changes, Gap, Hello, Refused, Stale, Sync, Welcome
+from skycore.cluster.messages import Ack, Changes, Clock, Gap, Hello, Refused, Stale, Sync, Welcome
 from skycore.errors import LinkError
 from skycore.graph.element import Revision, build_revision, canonical_metadata
 
@@ -59,14 +59,18 @@ def revisions(draw: st.DrawFn) -> Revision:
 stales = st.builds(Stale, texts, counts, st.none() | counts, texts)
 raw = revisions().map(lambda revision: msgspec.Raw(revision.json))
 from_agent = st.one_of(
-    st.builds(Hello, counts, names, names, counts, counts, texts, st.lists(stales, max_size=2)),
+    st.builds(Hello, counts, names, names, counts, counts, texts, names, st.lists(stales, max_size=2)),
     st.builds(Changes, counts, counts, st.lists(raw, max_size=3), st.lists(texts, max_size=3)),
     st.builds(Sync, counts, counts, counts, st.booleans(), counts, st.lists(raw, max_size=3), st.lists(texts)),
     st.builds(Gap, counts, counts, counts, counts, counts),
+    st.builds(Clock, counts, st.none() | st.integers(-(1 << 53), 1 << 53)),
     stales,
 )
 from_analyzer = st.one_of(
-    st.builds(Welcome, counts, names, counts, st.booleans()), st.builds(Ack, counts, counts), st.builds(Refused, texts)
+    st.builds(Welcome, counts, names, counts, counts, st.booleans()),
+    st.builds(Ack, counts, counts),
+    st.builds(Clock, counts),
+    st.builds(Refused, texts, st.none() | texts),
 )
 
 

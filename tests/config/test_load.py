@@ -219,7 +219,7 @@ agent:
     docker: {}
     bess:
 flow:
-  expire: 5
+  protocol: udp
 docker:
   url: tcp://x
 storage: {es: {driver: elasticsearch, new: 1}, embedded: {path: /x}}
@@ -230,7 +230,7 @@ storage: {es: {driver: elasticsearch, new: 1}, embedded: {path: /x}}
         "agent.topology.absent": ("<stdin>:5:5", "the plugin absent is not installed"),
         "agent.topology.lldp": ("<stdin>:6:5", "no plugin that is installed and enabled reads this section"),
         "agent.topology.docker": ("<stdin>:7:5", "no plugin that is installed and enabled reads this section"),
-        "flow.expire": ("<stdin>:10:11", "has no effect in this version"),
+        "flow.protocol": ("<stdin>:10:13", "has no effect in this version"),
         "storage.es": ("<stdin>:13:11", "no plugin that is installed and enabled reads this section"),
     }
 

@@ -17,7 +17,7 @@ import trustme
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from skycore.cluster.uplink import tls as tls_dial
+from skycore.cluster.dial import tls as tls_dial
 from skycore.config import Address
 from skycore.config.schema import TLS
 from skycore.errors import ConfigurationError, LinkError

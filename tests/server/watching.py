@@ -119,6 +119,7 @@ class Watcher:
                 apply_operation(known["Metadata"], operation)
             known["Revision"], known["UpdatedAt"] = obj["Revision"], obj["UpdatedAt"]
         else:
+            assert not type.endswith("Added") or obj["ID"] not in self.elements, "added twice"
             assert type.startswith("Node") or {obj["Parent"], obj["Child"]} <= self.elements.keys(), obj
             self.elements[obj["ID"]] = obj
 

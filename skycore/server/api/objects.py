@@ -37,6 +37,7 @@ KINDS: Final[Mapping[str, Described]] = {
     "edge": Described("edges", EDGE, updatable=True),
     "noderule": Described("rules that make nodes, or give nodes metadata", ref("NodeRule")),
     "edgerule": Described("rules that make edges", ref("EdgeRule")),
+    "capture": Described("captures", ref("Capture")),
     "usermetadata": Described("metadata that users gave to nodes", ref("UserMetadata")),
 }
 """The kinds by the word in their path, which is also the object of their permissions."""

@@ -128,6 +128,23 @@ NAMED: Final[dict[str, dict[str, Any]]] = {
         },
         "required": ["GremlinQuery", "Key"],
     },
+    "Capture": {
+        "type": "object",
+        "description": "Packets captured on the nodes of a query; empty texts and numbers are left out in answers.",
+        "properties": {
+            "UUID": {**_TEXT, "readOnly": True},
+            "GremlinQuery": {**_TEXT, "minLength": 1},
+            "Count": {"type": "integer", "readOnly": True},
+            **{key: {"type": "string"} for key in ("BPFFilter", "Name", "Description", "Type", "LayerKeyMode")},
+            **{key: {"type": "string"} for key in ("Target", "TargetType")},
+            **{
+                key: {"type": "integer"}
+                for key in ["Port", "SamplingRate", "PollingInterval", "RawPacketLimit", "HeaderSize", "ExtraLayers"]
+            },
+            **{key: {"type": "boolean"} for key in ("ExtraTCPMetric", "IPDefrag", "ReassembleTCP")},
+        },
+        "required": ["GremlinQuery"],
+    },
     "JSONPatch": {
         "type": "array",
         "description": "Operations of RFC 6902.",

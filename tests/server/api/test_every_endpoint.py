@@ -108,6 +108,16 @@ OBJECTS: Final[dict[str, tuple[dict[str, Any], list[dict[str, Any]]]]] = {
         {"Src": "G.V()", "Dst": "G.V()", "Metadata": {"RelationType": "layer2"}},
         [{"Src": "", "Dst": "G.V()", "Metadata": {"RelationType": "layer2"}}, {"Src": "G.V()", "Dst": "G.V()"}],
     ),
+    "capture": (
+        {"GremlinQuery": "G.V().Has('Name', '{fresh}')", "BPFFilter": "tcp port 80"},
+        [
+            {},
+            {"GremlinQuery": "G.V("},
+            {"GremlinQuery": "G.V()", "BPFFilter": "tcp prot 80"},
+            {"GremlinQuery": "G.V()", "Type": "carrier pigeon"},
+            {"GremlinQuery": "G.V()", "HeaderSize": 13},
+        ],
+    ),
     "usermetadata": (
         {"GremlinQuery": "G.V()", "Key": "{fresh}", "Value": 1},
         [{"GremlinQuery": "nonsense", "Key": "a", "Value": "b"}, {"GremlinQuery": "G.V()", "Value": "b"}],
