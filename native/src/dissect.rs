@@ -2,9 +2,14 @@
 //!
 //! Every read is checked, so that any bytes give a result: what cannot be understood ends the path there.
 
-use crate::bytes::{array, be16, be24, be32};
+use crate::bytes::{array, be16};
 use crate::layer::Layer;
-use crate::section::{Ip, IcmpKind, Section, Transport};
+use crate::packet::Packet;
+use crate::section::{Ip, Section};
+
+mod network;
+mod transport;
+mod tunnel;
 
 /// A packet inside more tunnels than this is cut there.
 pub const MAX_SECTIONS: usize = 8;
@@ -54,19 +59,31 @@ impl Default for Ports {
     }
 }
 
-/// The sections of one frame, the outermost first.  Meant to be used again for the next frame.
-#[derive(Default)]
-pub struct Dissected {
-    sections: [Section; MAX_SECTIONS],
-    count: usize,
+/// Where a fragment of an IP packet lies in its frame.
+#[derive(Clone, Copy, Debug)]
+pub struct Fragment {
+    /// Offset of the IP header.
+    pub header: usize,
+    /// IPv6: offset of the fragment header; IPv4: 0.
+    pub extension: usize,
+    /// Offset of the fragment's data, and where they end on the wire.
+    pub data: usize,
+    pub end: usize,
+    /// Which datagram it is of.
+    pub identification: u32,
+    pub protocol: u8,
+    /// Its place in the datagram, in bytes.
+    pub offset: usize,
+    /// Others follow.
+    pub more: bool,
 }
 
-impl Dissected {
-    /// What was found; empty when there is neither a link nor a network layer.
-    #[inline]
-    pub fn sections(&self) -> &[Section] {
-        &self.sections[..self.count]
-    }
+/// The sections of frames, the outermost of each first.  Meant to be used again.
+#[derive(Default)]
+pub struct Dissected {
+    pub sections: Vec<Section>,
+    /// The last section of the last frame is a fragment.
+    pub fragment: Option<Fragment>,
 }
 
 enum Next {
@@ -82,18 +99,34 @@ enum Next {
 struct Walk<'a> {
     frame: &'a [u8],
     at: usize,
-    /// Where the enclosing packet ends; what follows is padding.
+    /// Where the enclosing packet ends on the wire; what follows is padding.
     end: usize,
+    tag: Option<(u16, u16)>,
+    reassembled: &'a [usize],
     out: &'a mut Dissected,
+    begin: usize,
     section: Section,
     ports: &'a Ports,
 }
 
-/// Take a frame apart.
-pub fn dissect(frame: &[u8], first: First, ports: &Ports, out: &mut Dissected) {
-    out.count = 0;
-    let mut walk = Walk { frame, at: 0, end: frame.len(), out, section: Section::default(), ports };
-    let mut next = walk.first(first).unwrap_or(Next::Done);
+/// Take a frame apart; its sections are appended to `out`, none when there is neither a link nor a network layer.
+///
+/// `reassembled` are offsets of the IPv4 headers that now stand before a whole datagram.
+#[inline]
+pub fn dissect(packet: &Packet<'_>, ports: &Ports, reassembled: &[usize], out: &mut Dissected) {
+    out.fragment = None;
+    let mut walk = Walk {
+        frame: packet.frame,
+        at: 0,
+        end: packet.frame.len().max(usize::try_from(packet.wire_length).unwrap_or(usize::MAX)),
+        tag: packet.tag,
+        reassembled,
+        begin: out.sections.len(),
+        out,
+        section: Section::default(),
+        ports,
+    };
+    let mut next = walk.first(packet.first).unwrap_or(Next::Done);
     for _ in 0..MAX_HEADERS {
         next = match next {
             Next::Ethernet => walk.ethernet(),
@@ -137,17 +170,20 @@ impl Walk<'_> {
 
     /// End a section; the next begins here.
     fn close(&mut self) {
-        if self.out.count < MAX_SECTIONS && (self.section.has_link || self.section.ip != Ip::None) {
-            self.out.sections[self.out.count] = self.section;
-            self.out.count += 1;
+        if self.room() && (self.section.has_link || self.section.ip != Ip::None) {
+            self.out.sections.push(self.section);
         }
         self.section = Section { start: self.at, ..Section::default() };
+    }
+
+    fn room(&self) -> bool {
+        self.out.sections.len() - self.begin < MAX_SECTIONS
     }
 
     fn split(&mut self, next: Next) -> Option<Next> {
         self.section.payload = (self.at, self.end);
         self.close();
-        (self.out.count < MAX_SECTIONS).then_some(next)
+        self.room().then_some(next)
     }
 
     /// IEEE 802.3, section 3.1.1.
@@ -160,6 +196,9 @@ impl Walk<'_> {
         self.section.mac_source = source;
         self.section.path.push(Layer::Ethernet);
         self.at += 14;
+        if let Some((_, tci)) = self.tag.take() {
+            self.tagged(tci);
+        }
         Some(Next::EtherType(kind))
     }
 
@@ -193,13 +232,17 @@ impl Walk<'_> {
     fn vlan(&mut self) -> Option<Next> {
         let bytes = self.rest();
         let (tag, kind) = (be16(bytes, 0)?, be16(bytes, 2)?);
+        self.tagged(tag);
+        self.at += 4;
+        Some(Next::EtherType(kind))
+    }
+
+    fn tagged(&mut self, tag: u16) {
         if self.section.vlan_tags < 5 {
             self.section.vlans |= u64::from(tag & 0x0fff) << (12 * self.section.vlan_tags);
         }
         self.section.vlan_tags += 1;
         self.section.path.push(Layer::Dot1Q);
-        self.at += 4;
-        Some(Next::EtherType(kind))
     }
 
     /// IEEE 802.2; STP is IEEE 802.1D, section 9.
@@ -236,348 +279,5 @@ impl Walk<'_> {
             6 => self.ipv6(),
             _ => self.leaf(Layer::ARP, 8),
         }
-    }
-
-    /// RFC 791, section 3.1.
-    fn ipv4(&mut self) -> Option<Next> {
-        if self.section.ip != Ip::None {
-            return self.split(Next::EtherType(0x0800)); // IP in IP
-        }
-        let bytes = self.rest();
-        let header: [u8; 20] = array(bytes, 0)?;
-        let size = usize::from(header[0] & 15) * 4;
-        if header[0] >> 4 != 4 || size < 20 {
-            return None;
-        }
-        let total = usize::from(u16::from_be_bytes([header[2], header[3]]));
-        let fragment = u16::from_be_bytes([header[6], header[7]]) & 0x3fff; // more fragments, or an offset
-        let section = &mut self.section;
-        section.ip = Ip::V4;
-        section.ttl = header[8];
-        section.ip_length = total as u32;
-        section.source[..4].copy_from_slice(&header[12..16]);
-        section.destination[..4].copy_from_slice(&header[16..20]);
-        section.path.push(Layer::IPv4);
-        // Zero: left to the network card (TCP segmentation offload).
-        if total >= size {
-            self.end = self.end.min(self.at + total);
-        }
-        self.at += size;
-        if fragment != 0 {
-            self.section.fragment = true;
-            self.section.path.push(Layer::Fragment);
-            return None;
-        }
-        Some(Next::Protocol(header[9]))
-    }
-
-    /// RFC 8200, section 3.
-    fn ipv6(&mut self) -> Option<Next> {
-        if self.section.ip != Ip::None {
-            return self.split(Next::EtherType(0x86dd));
-        }
-        let bytes = self.rest();
-        let header: [u8; 40] = array(bytes, 0)?;
-        if header[0] >> 4 != 6 {
-            return None;
-        }
-        let length = usize::from(u16::from_be_bytes([header[4], header[5]]));
-        let section = &mut self.section;
-        section.ip = Ip::V6;
-        section.ttl = header[7];
-        section.ip_length = length as u32;
-        section.source.copy_from_slice(&header[8..24]);
-        section.destination.copy_from_slice(&header[24..40]);
-        section.path.push(Layer::IPv6);
-        self.at += 40;
-        // Zero: a jumbogram (RFC 2675), or offload.
-        if length > 0 {
-            self.end = self.end.min(self.at + length);
-        }
-        Some(Next::Protocol(header[6]))
-    }
-
-    /// IANA's "Protocol Numbers".
-    fn protocol(&mut self, number: u8) -> Option<Next> {
-        match number {
-            6 => self.tcp(),
-            17 => self.udp(),
-            1 => self.icmpv4(),
-            58 => self.icmpv6(),
-            132 => self.sctp(),
-            47 => self.gre(),
-            4 => Some(Next::EtherType(0x0800)),
-            41 => Some(Next::EtherType(0x86dd)),
-            0 => self.extension(Layer::IPv6HopByHop),
-            43 => self.extension(Layer::IPv6Routing),
-            60 => self.extension(Layer::IPv6Destination),
-            44 => self.ipv6_fragment(),
-            51 => self.authentication(),
-            50 => self.leaf(Layer::IPSecESP, 8),
-            2 => self.leaf(Layer::IGMP, 8),
-            89 => self.leaf(Layer::OSPF, 16),
-            112 => self.leaf(Layer::VRRP, 8),
-            137 => Some(Next::Mpls),
-            97 => {
-                self.section.path.push(Layer::EtherIP);
-                self.at += 2; // RFC 3378
-                self.split(Next::Ethernet)
-            }
-            136 => self.leaf(Layer::UDPLite, 8),
-            _ => None,
-        }
-    }
-
-    /// RFC 8200, sections 4.3 to 4.6.
-    fn extension(&mut self, layer: Layer) -> Option<Next> {
-        let [next, length] = array(self.rest(), 0)?;
-        self.section.path.push(layer);
-        self.at += (usize::from(length) + 1) * 8;
-        Some(Next::Protocol(next))
-    }
-
-    fn ipv6_fragment(&mut self) -> Option<Next> {
-        let bytes = self.rest();
-        let (next, place) = (*bytes.first()?, be16(bytes, 2)?);
-        self.section.path.push(Layer::IPv6Fragment);
-        self.at += 8;
-        // An atomic fragment is a whole packet (RFC 6946).
-        if place & 0xfff9 == 0 {
-            return Some(Next::Protocol(next));
-        }
-        self.section.fragment = true;
-        self.section.path.push(Layer::Fragment);
-        None
-    }
-
-    /// RFC 4302, section 2.
-    fn authentication(&mut self) -> Option<Next> {
-        let [next, length] = array(self.rest(), 0)?;
-        self.section.path.push(Layer::IPSecAH);
-        self.at += (usize::from(length) + 2) * 4;
-        Some(Next::Protocol(next))
-    }
-
-    /// RFC 9293, section 3.1.
-    fn tcp(&mut self) -> Option<Next> {
-        let bytes = self.rest();
-        let header: [u8; 14] = array(bytes, 0)?;
-        let size = usize::from(header[12] >> 4) * 4;
-        if size < 20 {
-            return None;
-        }
-        self.ports(Transport::Tcp, Layer::TCP, header[..4].try_into().ok()?);
-        self.section.tcp_sequence = u32::from_be_bytes(header[4..8].try_into().ok()?);
-        self.section.tcp_flags = header[13];
-        self.at += size;
-        None
-    }
-
-    fn ports(&mut self, transport: Transport, layer: Layer, ports: [u8; 4]) {
-        self.section.transport = transport;
-        self.section.source_port = u16::from_be_bytes([ports[0], ports[1]]);
-        self.section.destination_port = u16::from_be_bytes([ports[2], ports[3]]);
-        self.section.path.push(layer);
-    }
-
-    /// RFC 9260, section 3.1.
-    fn sctp(&mut self) -> Option<Next> {
-        let header: [u8; 12] = array(self.rest(), 0)?;
-        self.ports(Transport::Sctp, Layer::SCTP, header[..4].try_into().ok()?);
-        self.at += 12;
-        None
-    }
-
-    /// RFC 768; what a port means is of IANA's "Service Name and Transport Protocol Port Number Registry".
-    fn udp(&mut self) -> Option<Next> {
-        let header: [u8; 8] = array(self.rest(), 0)?;
-        self.ports(Transport::Udp, Layer::UDP, header[..4].try_into().ok()?);
-        self.at += 8;
-        let (source, destination) = (self.section.source_port, self.section.destination_port);
-        match self.udp_payload(destination) {
-            Some(Next::Done) => self.udp_payload(source),
-            next => next,
-        }
-    }
-
-    /// `Done` when the port means nothing.
-    fn udp_payload(&mut self, port: u16) -> Option<Next> {
-        if self.ports.vxlan.contains(&port) {
-            return self.vxlan();
-        }
-        if port == self.ports.geneve {
-            return self.geneve();
-        }
-        if port == self.ports.gtp {
-            return self.gtp();
-        }
-        if self.ports.mpls.contains(&port) {
-            return Some(Next::Mpls);
-        }
-        match port {
-            53 => self.leaf(Layer::DNS, 12),
-            67 | 68 => self.leaf(Layer::DHCPv4, 240),
-            123 => self.leaf(Layer::NTP, 48),
-            546 | 547 => self.leaf(Layer::DHCPv6, 4),
-            3784 => self.leaf(Layer::BFD, 24),
-            5060 => self.leaf(Layer::SIP, 8),
-            6343 => self.leaf(Layer::SFlow, 28),
-            _ => Some(Next::Done),
-        }
-    }
-
-    /// RFC 7348, section 5.
-    fn vxlan(&mut self) -> Option<Next> {
-        let bytes = self.rest();
-        let (flags, identifier) = (*bytes.first()?, be24(bytes, 4)?);
-        if flags & 0x08 == 0 || bytes.len() < 8 {
-            return None;
-        }
-        self.tunnel(Layer::VXLAN, identifier, 8);
-        self.section.udp_tunnel = true;
-        self.split(Next::Ethernet)
-    }
-
-    fn tunnel(&mut self, layer: Layer, identifier: u32, size: usize) {
-        self.section.path.push(layer);
-        self.section.network_id = identifier;
-        self.at += size;
-    }
-
-    /// RFC 8926, section 3.4.
-    fn geneve(&mut self) -> Option<Next> {
-        let bytes = self.rest();
-        let (first, kind, identifier) = (*bytes.first()?, be16(bytes, 2)?, be24(bytes, 4)?);
-        if first >> 6 != 0 {
-            return None;
-        }
-        self.tunnel(Layer::Geneve, identifier, 8 + usize::from(first & 0x3f) * 4);
-        self.section.udp_tunnel = true;
-        self.split(if kind == 0x6558 { Next::Ethernet } else { Next::EtherType(kind) })
-    }
-
-    /// 3GPP TS 29.281, section 5.
-    fn gtp(&mut self) -> Option<Next> {
-        let bytes = self.rest();
-        let (flags, kind, identifier) = (*bytes.first()?, *bytes.get(1)?, be32(bytes, 4)?);
-        if flags & 0xf0 != 0x30 {
-            return None;
-        }
-        let mut size = 8;
-        if flags & 7 != 0 {
-            let mut extension = *bytes.get(11)?;
-            size = 12;
-            while extension != 0 && flags & 4 != 0 {
-                let length = usize::from(*bytes.get(size)?) * 4;
-                if length == 0 {
-                    return None;
-                }
-                size += length;
-                extension = *bytes.get(size - 1)?;
-            }
-        }
-        self.tunnel(Layer::GTPv1U, identifier, size);
-        // 255: a user packet; others belong to GTP itself.
-        if kind == 255 { self.split(Next::Network) } else { None }
-    }
-
-    /// RFC 2784, RFC 2890; version 1 is RFC 2637; ERSPAN is draft-foschiano-erspan-03.
-    fn gre(&mut self) -> Option<Next> {
-        let bytes = self.rest();
-        let (flags, kind) = (be16(bytes, 0)?, be16(bytes, 2)?);
-        let has = |bit: u16| flags & bit != 0;
-        let mut size = 4;
-        if has(0x8000) || has(0x4000) {
-            size += 4;
-        }
-        let mut identifier = 0;
-        if has(0x2000) {
-            identifier = be32(bytes, size)?;
-            size += 4;
-        }
-        if has(0x1000) {
-            size += 4;
-        }
-        if flags & 7 == 1 {
-            // The upper half of the key is the payload's length, and differs between packets.
-            identifier &= 0xffff;
-            size += if has(0x0080) { 4 } else { 0 };
-        }
-        let erspan = match kind {
-            // Type II has a header only with a sequence number; type I has none.
-            0x88be => if has(0x1000) { 8 } else { 0 },
-            0x22eb => 12 + if bytes.get(size + 11)? & 1 == 1 { 8 } else { 0 },
-            _ => 0,
-        };
-        self.tunnel(Layer::GRE, identifier, size + erspan);
-        match kind {
-            0x6558 | 0x88be | 0x22eb => self.split(Next::Ethernet),
-            0x8847 | 0x8848 => Some(Next::Mpls),
-            0x880b => {
-                let protocol = be16(self.rest(), 0)?;
-                self.at += 2;
-                if matches!(protocol, 0x0021 | 0x0057) { self.split(Next::Network) } else { None }
-            }
-            other => self.split(Next::EtherType(other)),
-        }
-    }
-
-    /// RFC 3032, section 2.1.  The whole label stack is one layer; what follows is guessed by its first nibble.
-    fn mpls(&mut self) -> Option<Next> {
-        loop {
-            let entry = be32(self.rest(), 0)?;
-            self.at += 4;
-            if entry & 0x100 != 0 {
-                break;
-            }
-        }
-        self.section.path.push(Layer::MPLS);
-        match self.rest().first()? >> 4 {
-            4 | 6 => self.split(Next::Network),
-            _ => self.split(Next::Ethernet),
-        }
-    }
-
-    /// RFC 792.
-    fn icmpv4(&mut self) -> Option<Next> {
-        let [kind, code, _, _, high, low, ..] = array::<8>(self.rest(), 0)?;
-        self.icmp(IcmpKind::of_v4(kind), code, u16::from_be_bytes([high, low]));
-        self.section.is_request = kind == 8;
-        self.section.path.push(Layer::ICMPv4);
-        self.at += 8;
-        None
-    }
-
-    fn icmp(&mut self, kind: IcmpKind, code: u8, id: u16) {
-        self.section.has_icmp = true;
-        self.section.icmp_kind = kind;
-        self.section.icmp_code = code;
-        self.section.icmp_id = id;
-    }
-
-    /// RFC 4443, RFC 4861, RFC 2710, RFC 3810.
-    fn icmpv6(&mut self) -> Option<Next> {
-        let bytes = self.rest();
-        let [kind, code, _, _] = array(bytes, 0)?;
-        let identifier = be16(bytes, 4);
-        let echo = matches!(kind, 128 | 129);
-        self.icmp(IcmpKind::of_v6(kind), code, if echo { identifier.unwrap_or(0) } else { 0 });
-        self.section.is_request = kind == 128;
-        self.section.path.push(Layer::ICMPv6);
-        let inner = match kind {
-            128 | 129 => Layer::ICMPv6Echo,
-            130 => Layer::MLDv1MulticastListenerQuery,
-            131 => Layer::MLDv1MulticastListenerReport,
-            132 => Layer::MLDv1MulticastListenerDone,
-            133 => Layer::ICMPv6RouterSolicitation,
-            134 => Layer::ICMPv6RouterAdvertisement,
-            135 => Layer::ICMPv6NeighborSolicitation,
-            136 => Layer::ICMPv6NeighborAdvertisement,
-            137 => Layer::ICMPv6Redirect,
-            143 => Layer::MLDv2MulticastListenerReport,
-            _ => return None,
-        };
-        self.at += 4;
-        self.leaf(inner, 4)
     }
 }

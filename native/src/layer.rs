@@ -32,6 +32,11 @@ impl Layer {
         NAMES[self as usize]
     }
 
+    /// From the name in a `LayersPath`.
+    pub fn of_name(name: &str) -> Option<Self> {
+        ALL.iter().copied().find(|layer| layer.name() == name)
+    }
+
     /// From its number.
     pub fn of(number: u16) -> Option<Self> {
         ALL.get(usize::from(number)).copied()

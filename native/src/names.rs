@@ -47,7 +47,8 @@ impl Applications {
     }
 
     fn numbers_of(&self, name: &str) -> Vec<u16> {
-        let layers = (0..FIRST_CONFIGURED).filter(|number| Layer::of(*number).is_some_and(|l| l.name().eq_ignore_ascii_case(name)));
+        let layers = (0..FIRST_CONFIGURED)
+            .filter(|number| Layer::of(*number).is_some_and(|l| l.name().eq_ignore_ascii_case(name)));
         let configured = self.names.iter().position(|each| each.eq_ignore_ascii_case(name));
         layers.chain(configured.map(|at| FIRST_CONFIGURED + at as u16)).collect()
     }

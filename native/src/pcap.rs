@@ -3,6 +3,7 @@
 //! Formats: the drafts draft-ietf-opsawg-pcap and draft-ietf-opsawg-pcapng.
 
 use crate::dissect::First;
+use crate::packet::{Batcher, Packet};
 
 /// Why a file cannot be read on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,15 +11,6 @@ pub struct FormatError {
     /// Offset of the fault in the whole stream.
     pub offset: u64,
     pub reason: String,
-}
-
-/// One packet of a file.
-pub struct Packet<'a> {
-    pub frame: &'a [u8],
-    pub wire_length: u64,
-    pub time_ns: u64,
-    /// None for link types that are not understood.
-    pub first: Option<First>,
 }
 
 #[derive(Clone, Copy)]
@@ -29,17 +21,29 @@ struct Order {
 impl Order {
     fn u16(self, bytes: &[u8], at: usize) -> u16 {
         let raw = bytes.get(at..).and_then(|rest| rest.first_chunk()).copied().unwrap_or_default();
-        if self.big { u16::from_be_bytes(raw) } else { u16::from_le_bytes(raw) }
+        if self.big {
+            u16::from_be_bytes(raw)
+        } else {
+            u16::from_le_bytes(raw)
+        }
     }
 
     fn u32(self, bytes: &[u8], at: usize) -> u32 {
         let raw = bytes.get(at..).and_then(|rest| rest.first_chunk()).copied().unwrap_or_default();
-        if self.big { u32::from_be_bytes(raw) } else { u32::from_le_bytes(raw) }
+        if self.big {
+            u32::from_be_bytes(raw)
+        } else {
+            u32::from_le_bytes(raw)
+        }
     }
 
     fn u64(self, bytes: &[u8], at: usize) -> u64 {
         let raw = bytes.get(at..).and_then(|rest| rest.first_chunk()).copied().unwrap_or_default();
-        if self.big { u64::from_be_bytes(raw) } else { u64::from_le_bytes(raw) }
+        if self.big {
+            u64::from_be_bytes(raw)
+        } else {
+            u64::from_le_bytes(raw)
+        }
     }
 }
 
@@ -69,19 +73,34 @@ pub struct Reader {
     rest: Vec<u8>,
     consumed: u64,
     failed: Option<FormatError>,
+    tally: Tally,
+}
+
+/// What a reader has seen.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tally {
+    /// When the newest packet was seen, in ns since the epoch.
+    pub newest_ns: u64,
+    /// Packets of link types that are not understood, or without a time.
+    pub unread: u64,
 }
 
 impl Default for Reader {
     fn default() -> Self {
-        Self { format: Format::Unknown, rest: Vec::new(), consumed: 0, failed: None }
+        Self { format: Format::Unknown, rest: Vec::new(), consumed: 0, failed: None, tally: Tally::default() }
     }
 }
 
 impl Reader {
-    /// Take the next piece; every packet that is complete is given to `see`.
+    /// What it has seen.
+    pub fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    /// Take the next piece; every packet that is complete is given to `see`, in batches.
     ///
     /// After an error nothing more is read: the packets before it were good.
-    pub fn feed(&mut self, piece: &[u8], mut see: impl FnMut(Packet<'_>)) -> Result<(), FormatError> {
+    pub fn feed(&mut self, piece: &[u8], see: impl FnMut(&[Packet<'_>])) -> Result<(), FormatError> {
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }
@@ -89,14 +108,13 @@ impl Reader {
         let bytes = if self.rest.is_empty() {
             piece
         } else {
-            let mut all = std::mem::take(&mut self.rest);
-            all.extend_from_slice(piece);
-            joined = all;
+            joined = [&std::mem::take(&mut self.rest)[..], piece].concat();
             &joined[..]
         };
+        let mut batcher = Batcher::new(see);
         let mut at = 0;
         loop {
-            match self.record(&bytes[at..], &mut see) {
+            match self.record(&bytes[at..], &mut batcher) {
                 Ok(0) => break,
                 Ok(size) => at += size,
                 Err(reason) => {
@@ -125,12 +143,26 @@ impl Reader {
     }
 
     /// The size of the record at the beginning of `bytes`, 0 when more bytes are needed.
-    fn record(&mut self, bytes: &[u8], see: &mut impl FnMut(Packet<'_>)) -> Result<usize, String> {
-        match &mut self.format {
-            Format::Unknown => self.header(bytes),
-            Format::Pcap { order, nanoseconds, first } => packet(bytes, *order, *nanoseconds, *first, see),
-            Format::Pcapng { order, interfaces } => block(bytes, order, interfaces, see),
+    #[inline]
+    fn record<'a, F: FnMut(&[Packet<'_>])>(
+        &mut self,
+        bytes: &'a [u8],
+        batcher: &mut Batcher<'a, F>,
+    ) -> Result<usize, String> {
+        let (size, found) = match &mut self.format {
+            Format::Unknown => (self.header(bytes)?, Found::Nothing),
+            Format::Pcap { order, nanoseconds, first } => packet(bytes, *order, *nanoseconds, *first)?,
+            Format::Pcapng { order, interfaces } => block(bytes, order, interfaces)?,
+        };
+        match found {
+            Found::Nothing => {}
+            Found::Unread => self.tally.unread += 1,
+            Found::Packet(packet) => {
+                self.tally.newest_ns = self.tally.newest_ns.max(packet.time_ns);
+                batcher.push(packet);
+            }
         }
+        Ok(size)
     }
 
     fn header(&mut self, bytes: &[u8]) -> Result<usize, String> {
@@ -142,7 +174,8 @@ impl Reader {
             [0x4d, 0x3c, 0xb2, 0xa1] => (false, true),
             [0x0a, 0x0d, 0x0d, 0x0a] => {
                 self.format = Format::Pcapng { order: Order { big: false }, interfaces: Vec::new() };
-                return self.record(bytes, &mut |_| {});
+                let Format::Pcapng { order, interfaces } = &mut self.format else { return Ok(0) };
+                return block(bytes, order, interfaces).map(|(size, _)| size);
             }
             other => return Err(format!("is no pcap or pcapng file: it begins with {other:02x?}")),
         };
@@ -161,40 +194,40 @@ impl Reader {
     }
 }
 
-fn packet(
-    bytes: &[u8],
-    order: Order,
-    nanoseconds: bool,
-    first: Option<First>,
-    see: &mut impl FnMut(Packet<'_>),
-) -> Result<usize, String> {
+/// What a record held.
+enum Found<'a> {
+    Nothing,
+    Unread,
+    Packet(Packet<'a>),
+}
+
+/// One record of the classic format.
+#[inline]
+fn packet(bytes: &[u8], order: Order, nanoseconds: bool, first: Option<First>) -> Result<(usize, Found<'_>), String> {
+    const MORE: (usize, Found<'_>) = (0, Found::Nothing);
     if bytes.len() < 16 {
-        return Ok(0);
+        return Ok(MORE);
     }
     let length = order.u32(bytes, 8) as usize;
     if length > MAX_PACKET {
         return Err(format!("has a packet of {length} bytes, more than any network carries"));
     }
-    let Some(frame) = bytes.get(16..16 + length) else { return Ok(0) };
+    let Some(frame) = bytes.get(16..16 + length) else { return Ok(MORE) };
     let fraction = u64::from(order.u32(bytes, 4));
-    see(Packet {
-        frame,
-        wire_length: u64::from(order.u32(bytes, 12)),
-        time_ns: u64::from(order.u32(bytes, 0)) * 1_000_000_000 + if nanoseconds { fraction } else { fraction * 1000 },
-        first,
-    });
-    Ok(16 + length)
+    let time_ns = u64::from(order.u32(bytes, 0)) * 1_000_000_000 + if nanoseconds { fraction } else { fraction * 1000 };
+    let wire_length = u64::from(order.u32(bytes, 12));
+    let found = first.map(|first| Found::Packet(Packet { frame, wire_length, time_ns, first, tag: None }));
+    Ok((16 + length, found.unwrap_or(Found::Unread)))
 }
 
 /// One block of pcapng.
-fn block(
-    bytes: &[u8],
+fn block<'a>(
+    bytes: &'a [u8],
     order: &mut Order,
     interfaces: &mut Vec<Interface>,
-    see: &mut impl FnMut(Packet<'_>),
-) -> Result<usize, String> {
+) -> Result<(usize, Found<'a>), String> {
     if bytes.len() < 12 {
-        return Ok(0);
+        return Ok((0, Found::Nothing));
     }
     // A section header is the same in both byte orders, and says which one follows.
     let section = bytes[..4] == [0x0a, 0x0d, 0x0d, 0x0a];
@@ -211,32 +244,35 @@ fn block(
     if length < 12 || length % 4 != 0 || length > MAX_BLOCK {
         return Err(format!("has a block with an impossible length of {length} bytes"));
     }
-    let Some(whole) = bytes.get(..length) else { return Ok(0) };
+    let Some(whole) = bytes.get(..length) else { return Ok((0, Found::Nothing)) };
     if order.u32(whole, length - 4) as usize != length {
         return Err("has a block whose two lengths differ".to_string());
     }
     let body = &whole[8..length - 4];
+    let mut found = Found::Nothing;
     match order.u32(whole, 0) {
         1 if interfaces.len() < MAX_INTERFACES => interfaces.push(interface(body, order)),
         1 => return Err(format!("describes more than {MAX_INTERFACES} interfaces")),
         6 if body.len() >= 20 => {
             let time = (u64::from(order.u32(body, 4)) << 32) | u64::from(order.u32(body, 8));
             let number = order.u32(body, 0) as usize;
-            let place = interfaces.get(number).ok_or_else(|| format!("has a packet of interface {number}, which it does not describe"))?;
+            let place = interfaces
+                .get(number)
+                .ok_or_else(|| format!("has a packet of interface {number}, which it does not describe"))?;
             let captured = order.u32(body, 12) as usize;
             let frame = body.get(20..20 + captured).ok_or("has a packet that is longer than its block")?;
-            see(Packet {
-                frame,
-                wire_length: u64::from(order.u32(body, 16)),
-                time_ns: nanoseconds(time, *place),
-                first: place.first,
-            });
+            let (wire_length, time_ns) = (u64::from(order.u32(body, 16)), nanoseconds(time, *place));
+            found = match place.first {
+                Some(first) => Found::Packet(Packet { frame, wire_length, time_ns, first, tag: None }),
+                None => Found::Unread,
+            };
         }
         6 => return Err("has a packet block that is too short".to_string()),
         // Simple packets carry no time; they cannot be placed in a flow.
+        3 => found = Found::Unread,
         _ => {}
     }
-    Ok(length)
+    Ok((length, found))
 }
 
 fn nanoseconds(time: u64, place: Interface) -> u64 {
@@ -247,11 +283,8 @@ fn nanoseconds(time: u64, place: Interface) -> u64 {
 
 /// An interface description block; its options if_tsresol (9) and if_tsoffset (14).
 fn interface(body: &[u8], order: Order) -> Interface {
-    let mut made = Interface {
-        first: First::of_link_type(u32::from(order.u16(body, 0))),
-        units: 1_000_000,
-        offset_s: 0,
-    };
+    let mut made =
+        Interface { first: First::of_link_type(u32::from(order.u16(body, 0))), units: 1_000_000, offset_s: 0 };
     let mut at = 8;
     while at + 4 <= body.len() {
         let (code, length) = (order.u16(body, at), usize::from(order.u16(body, at + 2)));
@@ -260,7 +293,8 @@ fn interface(body: &[u8], order: Order) -> Interface {
             (0, _) => break,
             (9, 1) => {
                 let exponent = u32::from(value[0] & 0x7f);
-                let units = if value[0] & 0x80 != 0 { 2_u64.checked_pow(exponent) } else { 10_u64.checked_pow(exponent) };
+                let units =
+                    if value[0] & 0x80 != 0 { 2_u64.checked_pow(exponent) } else { 10_u64.checked_pow(exponent) };
                 made.units = units.unwrap_or(made.units);
             }
             (14, 8) => made.offset_s = order.u64(value, 0) as i64,

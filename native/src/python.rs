@@ -8,12 +8,17 @@ use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
+use crate::counted::{Counted, Operation};
 use crate::dissect::{First, Ports};
+use crate::fields::Field;
 use crate::flow::Flow;
 use crate::identity::{KeyMode, Place};
 use crate::names::Applications;
+use crate::options::Options;
+use crate::packet::Packet;
 use crate::pcap::{FormatError, Reader};
-use crate::table::{FlowTable, Options};
+use crate::query::{Filter, Query};
+use crate::table::FlowTable;
 use crate::{record, tpacket};
 
 /// Flows and kept packets, as lines of JSON.
@@ -22,10 +27,16 @@ struct Batch {
     flows: Py<PyBytes>,
     raw_packets: Py<PyBytes>,
     count: usize,
+    more: bool,
 }
 
 #[pymethods]
 impl Batch {
+    #[getter]
+    fn more(&self) -> bool {
+        self.more
+    }
+
     /// One flow a line, in the JSON form of the API.
     #[getter]
     fn flows(&self, py: Python<'_>) -> Py<PyBytes> {
@@ -46,7 +57,6 @@ impl Batch {
 struct State {
     table: FlowTable,
     reader: Reader,
-    tagged: Vec<u8>,
 }
 
 /// A flow table.  Calls from several threads wait for each other; the interpreter's lock is not held meanwhile.
@@ -60,7 +70,9 @@ struct Table {
 impl Table {
     #[new]
     #[pyo3(signature = (*, node_tid="", capture_id="", layer_key_mode="L2", max_flows=500_000, raw_packet_limit=0,
-                        tcp_times=false, mpls_ports=vec![6635], tcp_names=vec![], udp_names=vec![], timeouts=vec![]))]
+                        header_size=0, sampling=1, tcp_times=false, reassemble_tcp=false, defragment_bytes=0,
+                        extra_layers=0, mpls_ports=vec![6635], vxlan_ports=vec![4789, 8472], tcp_names=vec![],
+                        udp_names=vec![], timeouts=vec![]))]
     #[allow(clippy::too_many_arguments)]
     fn new(
         node_tid: &str,
@@ -68,8 +80,14 @@ impl Table {
         layer_key_mode: &str,
         max_flows: usize,
         raw_packet_limit: u32,
+        header_size: usize,
+        sampling: u32,
         tcp_times: bool,
+        reassemble_tcp: bool,
+        defragment_bytes: usize,
+        extra_layers: u8,
         mpls_ports: Vec<u16>,
+        vxlan_ports: Vec<u16>,
         tcp_names: Vec<(u16, String)>,
         udp_names: Vec<(u16, String)>,
         timeouts: Vec<(String, u64)>,
@@ -77,102 +95,142 @@ impl Table {
         let mode = match layer_key_mode {
             "L2" => KeyMode::L2,
             "L3" => KeyMode::L3,
-            other => return Err(PyValueError::new_err(format!("layer_key_mode must be 'L2' or 'L3', not {other:?}"))),
+            other => return Err(wrong(format!("layer_key_mode must be 'L2' or 'L3', not {other:?}"))),
         };
-        if max_flows == 0 || max_flows > u32::MAX as usize {
-            return Err(PyValueError::new_err("max_flows must be from 1 to 4294967295"));
+        if max_flows == 0 || max_flows >= u32::MAX as usize {
+            return Err(wrong("max_flows must be from 1 to 4294967294"));
+        }
+        if sampling == 0 {
+            return Err(wrong("sampling must be at least 1: one packet in so many is counted"));
         }
         let options = Options {
             place: Place { node_tid: node_tid.to_owned(), capture_id: capture_id.to_owned() },
             mode,
             max_flows,
             raw_packet_limit,
+            header_size: if header_size == 0 { usize::MAX } else { header_size },
+            sampling,
             tcp_times,
-            ports: Ports { mpls: mpls_ports, ..Ports::default() },
+            reassemble_tcp,
+            defragment_bytes,
+            extra_layers,
+            ports: Ports { mpls: mpls_ports, vxlan: vxlan_ports, ..Ports::default() },
             applications: Applications::new(&tcp_names, &udp_names, &timeouts),
-        };
-        let state = State { table: FlowTable::new(options.clone()), reader: Reader::default(), tagged: Vec::new() };
+            ..Options::default()
+        }
+        .ready();
+        let state = State { table: FlowTable::new(options.clone()), reader: Reader::default() };
         Ok(Self { state: Mutex::new(state), options })
     }
 
-    /// Count one packet.  `link_type` is a LINKTYPE_ number.
     #[pyo3(signature = (frame, *, time_ns, wire_length=None, link_type=1))]
-    fn packet(&self, py: Python<'_>, frame: PyBuffer<u8>, time_ns: u64, wire_length: Option<u64>, link_type: u32) -> PyResult<()> {
+    fn packet(
+        &self,
+        py: Python<'_>,
+        frame: PyBuffer<u8>,
+        time_ns: u64,
+        wire_length: Option<u64>,
+        link_type: u32,
+    ) -> PyResult<()> {
         let first = first_of(link_type)?;
-        self.reading(py, &frame, |state, bytes| {
-            state.table.packet(bytes, wire_length.unwrap_or(bytes.len() as u64), time_ns, first);
+        self.reading(py, &frame, |state, frame| {
+            let wire_length = wire_length.unwrap_or(frame.len() as u64);
+            state.table.packets(&[Packet { frame, wire_length, time_ns, first, tag: None }]);
         })
     }
 
-    /// Count the packets of one block of a TPACKET_V3 ring; returns their number.
     #[pyo3(signature = (block, *, link_type=1))]
     fn block(&self, py: Python<'_>, block: PyBuffer<u8>, link_type: u32) -> PyResult<u32> {
         let first = first_of(link_type)?;
-        let count = self.reading(py, &block, |state, bytes| {
-            let State { table, tagged, .. } = state;
-            tpacket::each(bytes, |packet| match packet.vlan {
-                Some(tag) if tpacket::with_tag(packet.frame, tag, first, tagged) => {
-                    table.packet(tagged, packet.wire_length + 4, packet.time_ns, first);
-                }
-                _ => table.packet(packet.frame, packet.wire_length, packet.time_ns, first),
-            })
-        })?;
-        count.ok_or_else(|| PyValueError::new_err("the block is no TPACKET_V3 block: an offset points outside of it"))
+        let table =
+            |state: &mut State, bytes: &[u8]| tpacket::each(bytes, first, |packets| state.table.packets(packets));
+        self.reading(py, &block, table)?.ok_or_else(|| wrong("the block is no TPACKET_V3 block: it contradicts itself"))
     }
 
-    /// Count the packets in the next piece of a pcap or pcapng stream; returns the time of the last, in ns (0: none).
-    ///
-    /// Raises ValueError, saying at which byte, when the stream is damaged; packets before it were counted.
     fn pcap(&self, py: Python<'_>, piece: PyBuffer<u8>) -> PyResult<u64> {
-        let (last, done) = self.reading(py, &piece, |state, bytes| {
-            let State { table, reader, .. } = state;
-            let mut last = 0;
-            let done = reader.feed(bytes, |packet| {
-                last = packet.time_ns;
-                if let Some(first) = packet.first {
-                    table.packet(packet.frame, packet.wire_length, packet.time_ns, first);
-                }
-            });
-            (last, done)
+        let done = self.reading(py, &piece, |state, bytes| {
+            let State { table, reader } = state;
+            reader.feed(bytes, |packets| table.packets(packets)).map(|()| reader.tally().newest_ns)
         })?;
-        done.map_err(format_error)?;
-        Ok(last)
+        done.map_err(format_error)
     }
 
-    /// The pcap stream has ended.  Raises ValueError when it ended within a packet.
     fn pcap_end(&self) -> PyResult<()> {
         self.lock()?.reader.end().map_err(format_error)
     }
 
-    /// The update tick at `now_ms`: what changed since the last one.
-    fn update(&self, py: Python<'_>, now_ms: u64) -> PyResult<Batch> {
-        self.batch(py, |table, emit| table.update(now_ms, emit))
+    #[pyo3(signature = (lines, *, operation="update"))]
+    fn record(&self, py: Python<'_>, lines: &[u8], operation: &str) -> PyResult<usize> {
+        let operation = match operation {
+            "update" => Operation::Update,
+            "replace" => Operation::Replace,
+            other => return Err(wrong(format!("operation must be 'update' or 'replace', not {other:?}"))),
+        };
+        py.detach(|| {
+            let mut records = Vec::new();
+            for (number, line) in lines.split(|byte| *byte == b'\n').enumerate().filter(|(_, line)| !line.is_empty()) {
+                let counted = Counted::parse(line);
+                records.push(counted.map_err(|reason| wrong(format!("record in line {}: {reason}", number + 1)))?);
+            }
+            let mut state = self.lock()?;
+            for counted in &records {
+                state.table.record(counted, operation);
+            }
+            Ok(records.len())
+        })
     }
 
-    /// The expire tick: flows that were quiet since `before_ms` end.
-    fn expire(&self, py: Python<'_>, before_ms: u64) -> PyResult<Batch> {
-        self.batch(py, |table, emit| table.expire(before_ms, emit))
+    #[pyo3(signature = (now_ms, *, most=None))]
+    fn update(&self, py: Python<'_>, now_ms: u64, most: Option<u32>) -> PyResult<Batch> {
+        self.batch(py, |table, emit| table.update(now_ms, most.unwrap_or(u32::MAX).max(1), emit))
     }
 
-    /// End all flows; the table is empty after it.
+    #[pyo3(signature = (now_ms, *, most=None))]
+    fn expire(&self, py: Python<'_>, now_ms: u64, most: Option<u32>) -> PyResult<Batch> {
+        self.batch(py, |table, emit| table.expire(now_ms, most.unwrap_or(u32::MAX).max(1), emit))
+    }
+
     fn flush(&self, py: Python<'_>, now_ms: u64) -> PyResult<Batch> {
-        self.batch(py, |table, emit| table.flush(now_ms, emit))
+        self.batch(py, |table, emit| {
+            table.flush(now_ms, emit);
+            false
+        })
     }
 
-    /// All flows as they stand.
-    fn flows(&self, py: Python<'_>) -> PyResult<Batch> {
-        self.batch(py, |table, emit| table.each(emit))
+    #[pyo3(signature = (*, filter=None, sort_by=None, descending=false, offset=0, limit=None))]
+    fn flows(
+        &self,
+        py: Python<'_>,
+        filter: Option<&[u8]>,
+        sort_by: Option<&str>,
+        descending: bool,
+        offset: usize,
+        limit: Option<usize>,
+    ) -> PyResult<Batch> {
+        let filter = filter.map_or(Ok(Filter::All(Vec::new())), Filter::parse);
+        let query = Query {
+            filter: filter.map_err(|reason| wrong(format!("wrong filter: {reason}")))?,
+            sort_by: sort_by.map(Field::of),
+            descending,
+            offset,
+            limit: limit.unwrap_or(usize::MAX),
+        };
+        self.batch(py, |table, emit| {
+            table.select(&query, emit);
+            false
+        })
     }
 
-    /// Counters since the table was made.
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let stats = self.lock()?.table.stats();
+        let (stats, unread) = {
+            let state = self.lock()?;
+            (state.table.stats(), state.reader.tally().unread)
+        };
         let counted = PyDict::new(py);
-        counted.set_item("packets", stats.packets)?;
-        counted.set_item("bytes", stats.bytes)?;
-        counted.set_item("ignored", stats.ignored)?;
-        counted.set_item("created", stats.created)?;
-        counted.set_item("evicted", stats.evicted)?;
+        for (name, value) in stats.items() {
+            counted.set_item(name, value)?;
+        }
+        counted.set_item("unread", unread)?;
         Ok(counted)
     }
 
@@ -181,12 +239,21 @@ impl Table {
     }
 }
 
+fn wrong(reason: impl Into<String>) -> PyErr {
+    PyValueError::new_err(reason.into())
+}
+
 impl Table {
     fn lock(&self) -> PyResult<MutexGuard<'_, State>> {
         self.state.lock().map_err(|_| PyRuntimeError::new_err("the table is broken: an earlier call failed inside it"))
     }
 
-    fn reading<R: Send>(&self, py: Python<'_>, buffer: &PyBuffer<u8>, work: impl FnOnce(&mut State, &[u8]) -> R + Send) -> PyResult<R> {
+    fn reading<R: Send>(
+        &self,
+        py: Python<'_>,
+        buffer: &PyBuffer<u8>,
+        work: impl FnOnce(&mut State, &[u8]) -> R + Send,
+    ) -> PyResult<R> {
         if !buffer.is_c_contiguous() {
             return Err(PyValueError::new_err("the buffer must be contiguous"));
         }
@@ -204,25 +271,31 @@ impl Table {
         })
     }
 
-    fn batch(&self, py: Python<'_>, work: impl FnOnce(&mut FlowTable, &mut dyn FnMut(&Flow)) + Send) -> PyResult<Batch> {
-        let (flows, raw, count) = py.detach(|| -> PyResult<_> {
+    fn batch(
+        &self,
+        py: Python<'_>,
+        work: impl FnOnce(&mut FlowTable, &mut dyn FnMut(&Flow)) -> bool + Send,
+    ) -> PyResult<Batch> {
+        let (flows, raw, count, more) = py.detach(|| -> PyResult<_> {
             let (mut flows, mut raw, mut count) = (Vec::new(), Vec::new(), 0);
             let mut emit = |flow: &Flow| {
                 count += 1;
-                record::write(flow, &self.options.applications, &self.options.place, &mut flows);
+                record::write(flow, &self.options, &mut flows);
                 if let Some(extra) = &flow.extra {
                     record::write_raw(flow, &extra.raw, &mut raw);
                 }
             };
-            work(&mut self.lock()?.table, &mut emit);
-            Ok((flows, raw, count))
+            let more = work(&mut self.lock()?.table, &mut emit);
+            Ok((flows, raw, count, more))
         })?;
-        Ok(Batch { flows: PyBytes::new(py, &flows).unbind(), raw_packets: PyBytes::new(py, &raw).unbind(), count })
+        let (flows, raw_packets) = (PyBytes::new(py, &flows).unbind(), PyBytes::new(py, &raw).unbind());
+        Ok(Batch { flows, raw_packets, count, more })
     }
 }
 
 fn first_of(link_type: u32) -> PyResult<First> {
-    First::of_link_type(link_type).ok_or_else(|| PyValueError::new_err(format!("link type {link_type} is not understood")))
+    First::of_link_type(link_type)
+        .ok_or_else(|| PyValueError::new_err(format!("link type {link_type} is not understood")))
 }
 
 fn format_error(error: FormatError) -> PyErr {

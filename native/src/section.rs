@@ -78,8 +78,23 @@ impl IcmpKind {
         }
     }
 
+    /// The type of the message that stands for this kind, a request where there is one.
+    pub fn wire(self, v6: bool) -> u8 {
+        let number = self as usize;
+        if v6 {
+            [0, 1, 128, 135, 0, 0, 4, 137, 133, 0, 3, 0, 2][number]
+        } else {
+            [0, 3, 8, 0, 17, 15, 12, 5, 10, 4, 11, 13, 0][number]
+        }
+    }
+
+    /// From the name in a flow's `ICMP.Type`.
+    pub fn of_name(name: &str) -> Option<Self> {
+        ALL_ICMP_KINDS.into_iter().find(|kind| kind.name() == name)
+    }
+
     /// The name in a flow's `ICMP.Type`.
-    pub fn name(number: u8) -> &'static str {
+    pub fn name(self) -> &'static str {
         const NAMES: [&str; 13] = [
             "UNKNOWN",
             "DESTINATION_UNREACHABLE",
@@ -95,9 +110,25 @@ impl IcmpKind {
             "TIMESTAMP",
             "PACKET_TOO_BIG",
         ];
-        NAMES.get(usize::from(number)).copied().unwrap_or(NAMES[0])
+        NAMES[self as usize]
     }
 }
+
+const ALL_ICMP_KINDS: [IcmpKind; 13] = [
+    IcmpKind::Unknown,
+    IcmpKind::DestinationUnreachable,
+    IcmpKind::Echo,
+    IcmpKind::Neighbor,
+    IcmpKind::AddressMask,
+    IcmpKind::Info,
+    IcmpKind::ParameterProblem,
+    IcmpKind::Redirect,
+    IcmpKind::Router,
+    IcmpKind::SourceQuench,
+    IcmpKind::TimeExceeded,
+    IcmpKind::Timestamp,
+    IcmpKind::PacketTooBig,
+];
 
 /// TCP flags (RFC 9293, section 3.1).
 pub mod tcp_flag {
@@ -120,6 +151,8 @@ pub struct Section {
     pub vlans: u64,
     pub vlan_tags: u32,
     pub ip: Ip,
+    /// Offset of the IPv6 header in the frame.
+    pub ip_start: usize,
     /// IPv4 addresses stand in the first four bytes.
     pub source: [u8; 16],
     pub destination: [u8; 16],
@@ -135,6 +168,8 @@ pub struct Section {
     pub destination_port: u16,
     pub has_icmp: bool,
     pub icmp_kind: IcmpKind,
+    /// The message type as it stands in the packet.
+    pub icmp_wire: u8,
     pub icmp_code: u8,
     pub icmp_id: u16,
     /// An ICMP echo request (not its reply).
@@ -143,13 +178,19 @@ pub struct Section {
     pub tcp_sequence: u32,
     /// A fragment of an IP packet that does not hold the transport header for certain.
     pub fragment: bool,
-    /// What follows the last understood header, as offsets in the frame.
+    /// What follows the last understood header, as offsets in the frame; its end is that on the wire.
     pub payload: (usize, usize),
 }
 
 impl Section {
     /// The part of the frame after the last understood header.
+    /// Cut when the frame was cut.
     pub fn payload_of<'a>(&self, frame: &'a [u8]) -> &'a [u8] {
         frame.get(self.payload.0..self.payload.1.min(frame.len())).unwrap_or(&[])
+    }
+
+    /// Length of that part on the wire, in bytes.
+    pub fn payload_length(&self) -> usize {
+        self.payload.1.saturating_sub(self.payload.0)
     }
 }

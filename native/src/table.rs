@@ -3,131 +3,109 @@
 //! A table does no input or output and knows no clock: who feeds it says what time it is.
 
 use std::hash::BuildHasher;
+use std::hint::black_box;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
-use crate::dissect::{dissect, Dissected, First, Ports};
-use crate::flow::{Arrival, Finish, Flow};
-use crate::identity::{Ids, Key, KeyMode, Place};
-use crate::names::Applications;
+use crate::application;
+use crate::defrag::{Defragmenter, Outcome, Pieces};
+use crate::dissect::{dissect, Dissected, Fragment};
+use crate::extent::Extent;
+use crate::flow::{Arrival, Flow};
+use crate::identity::{Ids, Key};
+use crate::options::{Options, Stats};
+use crate::packet::{with_tag, Packet, BATCH};
 use crate::section::{Section, Transport};
+use crate::slab::Slab;
 
-const NS_PER_MS: u64 = 1_000_000;
-/// A finished flow stays this long, for packets that come late, in ms.
-const HOLD_MS: u64 = 15_000;
+pub(crate) const NS_PER_MS: u64 = 1_000_000;
+/// Fragments in fragments in fragments: no tunnel needs more.
+const MOST_REASSEMBLIES: usize = 4;
+/// No flow has this index.
+const NONE: u32 = u32::MAX;
 
-/// What a table is told once.
-#[derive(Clone, Debug)]
-pub struct Options {
-    pub place: Place,
-    pub mode: KeyMode,
-    /// At most so many flows; beyond, those that were quiet longest leave early.
-    pub max_flows: usize,
-    /// So many packets of each flow are kept as they are.
-    pub raw_packet_limit: u32,
-    pub tcp_times: bool,
-    pub ports: Ports,
-    pub applications: Applications,
-}
-
-/// Counters of a table since it was made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stats {
-    pub packets: u64,
-    pub bytes: u64,
-    /// Packets in which no link or network layer was found.
-    pub ignored: u64,
-    pub created: u64,
-    /// Flows that left early because the table was full; they are in the next batch.
-    pub evicted: u64,
-}
-
+/// Where a flow is found.  Half of the hash is enough to tell slots apart; the flow's key decides.
 #[derive(Clone, Copy)]
 struct Slot {
-    hash: u64,
+    hash: u32,
     index: u32,
 }
 
-const CHUNK: usize = 4096;
-
-/// Flows by index, in pieces that never move.
-#[derive(Default)]
-struct Slab {
-    chunks: Vec<Vec<Option<Flow>>>,
-    free: Vec<u32>,
-    used: usize,
+impl Slot {
+    /// All 64 bits that the hash table wants (the golden ratio spreads the 32 that are kept).
+    #[inline]
+    fn spread(hash: u32) -> u64 {
+        u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
 }
 
-impl Slab {
-    fn insert(&mut self, flow: Flow) -> u32 {
-        if let Some(index) = self.free.pop() {
-            *self.slot(index) = Some(flow);
-            return index;
-        }
-        if self.used == self.chunks.len() * CHUNK {
-            self.chunks.push(Vec::with_capacity(CHUNK));
-        }
-        let index = self.used;
-        self.used += 1;
-        self.chunks[index / CHUNK].push(Some(flow));
-        index as u32
-    }
+/// A packet of the batch at hand, whose outermost flow is looked for.
+struct Pending {
+    packet: usize,
+    sections: std::ops::Range<usize>,
+    fragment: Option<Fragment>,
+    known: Known,
+}
 
-    #[inline]
-    fn slot(&mut self, index: u32) -> &mut Option<Flow> {
-        let index = index as usize;
-        &mut self.chunks[index / CHUNK][index % CHUNK]
-    }
-
-    #[inline]
-    fn get(&self, index: u32) -> Option<&Flow> {
-        let index = index as usize;
-        self.chunks.get(index / CHUNK)?.get(index % CHUNK)?.as_ref()
-    }
-
-    fn take(&mut self, index: u32) -> Option<Flow> {
-        let taken = self.slot(index).take();
-        if taken.is_some() {
-            self.free.push(index);
-        }
-        taken
-    }
+/// What is known of a section's flow before it is counted.
+struct Known {
+    key: Key,
+    swapped: bool,
+    hash: u32,
+    /// A flow that has this hash, and probably is it.
+    candidate: u32,
 }
 
 /// Flows by their key.
 pub struct FlowTable {
-    options: Options,
+    pub(crate) options: Options,
     slots: HashTable<Slot>,
-    flows: Slab,
+    pub(crate) flows: Slab,
     hasher: RandomState,
     dissected: Dissected,
-    stats: Stats,
+    pending: Vec<Pending>,
+    pub(crate) defragmenter: Option<Defragmenter>,
+    pub(crate) stats: Stats,
+    sampled: u32,
     hand: u32,
     /// Flows that left between two ticks.
-    left: Vec<Flow>,
-    last_update_ms: u64,
+    pub(crate) left: Vec<Flow>,
+    pub(crate) last_update_ms: u64,
+    pub(crate) last_expire_ms: u64,
+    /// The tick before the update that is under way, and where it goes on.
+    pub(crate) unfinished_update: Option<(u64, u32)>,
+    /// The tick before the expire that is under way, and where it goes on.
+    pub(crate) unfinished_expire: Option<(u64, u32)>,
 }
 
 impl FlowTable {
     /// An empty table.
     pub fn new(options: Options) -> Self {
+        let defragmenter = (options.defragment_bytes > 0).then(|| Defragmenter::new(options.defragment_bytes));
         Self {
             options,
             slots: HashTable::new(),
             flows: Slab::default(),
             hasher: RandomState::default(),
             dissected: Dissected::default(),
+            pending: Vec::with_capacity(BATCH),
+            defragmenter,
             stats: Stats::default(),
+            sampled: 0,
             hand: 0,
             left: Vec::new(),
             last_update_ms: 0,
+            last_expire_ms: 0,
+            unfinished_update: None,
+            unfinished_expire: None,
         }
     }
 
     /// What has been counted.
     pub fn stats(&self) -> Stats {
-        self.stats
+        let lost = self.defragmenter.as_ref().map_or(0, |defragmenter| defragmenter.lost);
+        Stats { fragments_lost: lost, ..self.stats }
     }
 
     /// How many flows there are.
@@ -145,79 +123,204 @@ impl FlowTable {
         &self.options
     }
 
-    /// Count one packet: `frame` as captured, `wire_length` as it was on the wire, at `now_ns` since the epoch.
-    #[inline]
-    pub fn packet(&mut self, frame: &[u8], wire_length: u64, now_ns: u64, first: First) {
-        self.stats.packets += 1;
-        self.stats.bytes += wire_length;
-        let mut dissected = std::mem::take(&mut self.dissected);
-        dissect(frame, first, &self.options.ports, &mut dissected);
-        if dissected.sections().is_empty() {
-            self.stats.ignored += 1;
+    /// Count packets in their order.
+    pub fn packets(&mut self, packets: &[Packet<'_>]) {
+        for batch in packets.chunks(BATCH) {
+            self.batch(batch);
         }
-        let mut parent = 0;
-        for section in dissected.sections() {
-            parent = self.count(section, frame, wire_length, now_ns, parent);
+    }
+
+    // In four passes, because a flow is seldom in the processor's caches: the passes in the middle start the loads of
+    // all flows of the batch at once, instead of waiting for one after the other.
+    fn batch(&mut self, batch: &[Packet<'_>]) {
+        let mut dissected = std::mem::take(&mut self.dissected);
+        let mut pending = std::mem::take(&mut self.pending);
+        dissected.sections.clear();
+        pending.clear();
+        for (number, packet) in batch.iter().enumerate() {
+            if let Some(packet) = self.accepted(packet) {
+                self.dissected(number, &packet, &mut dissected, &mut pending);
+            }
+        }
+        for one in &mut pending {
+            let hash = one.known.hash;
+            let found = self.slots.find(Slot::spread(hash), |slot| slot.hash == hash);
+            one.known.candidate = found.map_or(NONE, |slot| slot.index);
+        }
+        let touched = pending
+            .iter()
+            .filter_map(|one| self.flows.get(one.known.candidate))
+            .fold(0, |sum, flow| sum ^ flow.touch());
+        black_box(touched);
+        for one in &pending {
+            let packet = self.limited(&batch[one.packet]);
+            let sections = &dissected.sections[one.sections.clone()];
+            match one.fragment {
+                Some(fragment) if self.defragmenter.is_some() => {
+                    self.fragment(&packet, sections, fragment, Extent::of(&packet), &mut Vec::new());
+                }
+                _ => {
+                    self.sections(&packet, sections, Some(&one.known), Extent::of(&packet), 0);
+                }
+            }
         }
         self.dissected = dissected;
+        self.pending = pending;
+    }
+
+    /// Count a packet as received; None when sampling leaves it out.
+    #[inline]
+    fn accepted<'a>(&mut self, packet: &Packet<'a>) -> Option<Packet<'a>> {
+        let packet = self.limited(packet);
+        self.stats.packets += 1;
+        self.stats.bytes += packet.wire_length;
+        if self.options.sampling > 1 {
+            self.sampled += 1;
+            if self.sampled < self.options.sampling {
+                self.stats.sampled_out += 1;
+                return None;
+            }
+            self.sampled = 0;
+        }
+        Some(packet)
+    }
+
+    /// The packet as far as the capture is to see it.
+    #[inline]
+    fn limited<'a>(&self, packet: &Packet<'a>) -> Packet<'a> {
+        Packet {
+            frame: packet.frame.get(..self.options.header_size).unwrap_or(packet.frame),
+            // No source tells longer ones; so sums cannot overflow.
+            wire_length: packet.wire_length.min(u64::from(u32::MAX)),
+            ..*packet
+        }
     }
 
     #[inline]
-    fn count(&mut self, section: &Section, frame: &[u8], wire_length: u64, now_ns: u64, parent: u64) -> u64 {
+    fn dissected(&mut self, number: usize, packet: &Packet<'_>, dissected: &mut Dissected, pending: &mut Vec<Pending>) {
+        let begin = dissected.sections.len();
+        dissect(packet, &self.options.ports, &[], dissected);
+        let Some(first) = dissected.sections.get(begin) else {
+            self.stats.ignored += 1;
+            return;
+        };
+        let known = self.known(first, 0);
+        let sections = begin..dissected.sections.len();
+        pending.push(Pending { packet: number, sections, fragment: dissected.fragment, known });
+    }
+
+    #[inline]
+    fn known(&self, section: &Section, parent: u64) -> Known {
         let (key, swapped) = Key::of(section, self.options.mode, parent);
-        let bytes = if section.has_link || self.options.mode == KeyMode::L3 || section.ip_length == 0 {
-            wire_length.saturating_sub(section.start as u64)
-        } else {
-            u64::from(section.ip_length)
+        Known { key, swapped, hash: self.hash(&key), candidate: NONE }
+    }
+
+    #[inline]
+    fn hash(&self, key: &Key) -> u32 {
+        (self.hasher.hash_one(key) >> 32) as u32
+    }
+
+    /// Count the sections of a packet, the first in the given parent; returns the UUID of the last.
+    #[inline]
+    fn sections(
+        &mut self,
+        packet: &Packet<'_>,
+        sections: &[Section],
+        first: Option<&Known>,
+        extent: Extent,
+        parent: u64,
+    ) -> u64 {
+        let mut parent = parent;
+        let mut first = first;
+        for section in sections {
+            parent = match first.take() {
+                Some(known) => self.count(packet, section, known, extent, Pieces::default()),
+                None => self.count(packet, section, &self.known(section, parent), extent, Pieces::default()),
+            };
+        }
+        parent
+    }
+
+    #[inline]
+    fn count(&mut self, packet: &Packet<'_>, section: &Section, known: &Known, extent: Extent, pieces: Pieces) -> u64 {
+        let arrival = Arrival {
+            section,
+            swapped: known.swapped,
+            bytes: extent.bytes(section, self.options.mode),
+            now_ns: packet.time_ns,
         };
-        let arrival = Arrival { section, swapped, bytes, now_ns };
-        let hash = self.hasher.hash_one(key);
-        let flows = &self.flows;
-        let found = self.slots.find(hash, |slot| {
-            slot.hash == hash && flows.get(slot.index).is_some_and(|flow| flow.key == key)
-        });
-        let index = match found {
-            Some(slot) => slot.index,
-            None => self.insert(key, hash, &arrival, parent),
+        let index = match self.flows.get(known.candidate) {
+            Some(flow) if flow.key == known.key => known.candidate,
+            _ => match self.find(known) {
+                Some(index) => index,
+                None => self.insert(known, &arrival),
+            },
         };
-        let (tcp_times, raw_limit) = (self.options.tcp_times, self.options.raw_packet_limit);
         let Some(flow) = self.flows.slot(index) else { return 0 };
         flow.add(&arrival);
-        if tcp_times && section.transport == Transport::Tcp {
-            flow.tcp_times(&arrival);
-        }
-        if raw_limit > 0 {
-            flow.keep_raw(&arrival, &frame[section.start.min(frame.len())..], raw_limit);
+        if self.options.looks_closer {
+            look_closer(&self.options, flow, &arrival, packet, pieces);
         }
         flow.ids.uuid
     }
 
+    #[inline]
+    fn find(&self, known: &Known) -> Option<u32> {
+        let found = self.slots.find(Slot::spread(known.hash), |slot| {
+            slot.hash == known.hash && self.flows.get(slot.index).is_some_and(|flow| flow.key == known.key)
+        });
+        found.map(|slot| slot.index)
+    }
+
+    /// The flow of a key.
+    pub(crate) fn flow_of(&mut self, key: &Key) -> Option<&mut Flow> {
+        let known = Known { key: *key, swapped: false, hash: self.hash(key), candidate: NONE };
+        let index = self.find(&known)?;
+        self.flows.slot(index).as_mut()
+    }
+
     #[cold]
     #[inline(never)]
-    fn insert(&mut self, key: Key, hash: u64, arrival: &Arrival<'_>, parent: u64) -> u32 {
+    fn insert(&mut self, known: &Known, arrival: &Arrival<'_>) -> u32 {
+        let start_ms = arrival.now_ns / NS_PER_MS;
+        let ids = Ids::of(arrival.section, self.options.mode, known.key.parent, start_ms, &self.options.place);
+        let application = self.options.applications.of(arrival.section);
+        self.place(Flow::new(known.key, arrival, ids, application), known.hash)
+    }
+
+    /// Put in a flow that is not there yet.
+    pub(crate) fn put(&mut self, flow: Flow) {
+        let hash = self.hash(&flow.key);
+        self.place(flow, hash);
+    }
+
+    fn place(&mut self, flow: Flow, hash: u32) -> u32 {
         if self.slots.len() >= self.options.max_flows {
             self.evict();
         }
-        let ids = Ids::of(arrival.section, self.options.mode, parent, arrival.now_ns / NS_PER_MS, &self.options.place);
-        let application = self.options.applications.of(arrival.section);
-        let index = self.flows.insert(Flow::new(key, arrival, ids, application));
-        self.slots.insert_unique(hash, Slot { hash, index }, |slot| slot.hash);
+        let index = self.flows.insert(flow);
+        self.slots.insert_unique(Slot::spread(hash), Slot { hash, index }, |slot| Slot::spread(slot.hash));
         self.stats.created += 1;
         index
     }
 
     /// Let one flow go that was not touched since the hand last passed it.
     fn evict(&mut self) {
-        for _ in 0..2 * self.flows.used + 1 {
+        let used = self.flows.used();
+        for _ in 0..2 * u64::from(used) + 1 {
             let index = self.hand;
-            self.hand = (self.hand + 1) % self.flows.used.max(1) as u32;
+            self.hand = (self.hand + 1) % used.max(1);
             match self.flows.slot(index) {
                 Some(flow) if flow.recent => flow.recent = false,
                 Some(_) => {
                     if let Some(mut flow) = self.remove(index) {
                         self.stats.evicted += 1;
-                        finish_by_time(&mut flow);
-                        self.left.push(flow);
+                        flow.finish_by_time();
+                        if self.left.len() < self.options.most_left() {
+                            self.left.push(flow);
+                        } else {
+                            self.stats.lost += 1;
+                        }
                     }
                     return;
                 }
@@ -226,112 +329,101 @@ impl FlowTable {
         }
     }
 
-    fn remove(&mut self, index: u32) -> Option<Flow> {
-        let hash = self.hasher.hash_one(self.flows.get(index)?.key);
-        if let Ok(entry) = self.slots.find_entry(hash, |slot| slot.index == index) {
+    pub(crate) fn remove(&mut self, index: u32) -> Option<Flow> {
+        let hash = self.hash(&self.flows.get(index)?.key);
+        if let Ok(entry) = self.slots.find_entry(Slot::spread(hash), |slot| slot.index == index) {
             entry.remove();
         }
         self.flows.take(index)
     }
 
-    /// The update tick: flows that changed since the last one, and those that ended, are given to `emit`.
-    ///
-    /// Sets each flow's LastUpdateMetric; removes flows that have ended and those whose application times out.
-    pub fn update(&mut self, now_ms: u64, mut emit: impl FnMut(&Flow)) {
-        let since = std::mem::replace(&mut self.last_update_ms, now_ms);
-        for mut flow in std::mem::take(&mut self.left) {
-            tick(&mut flow, since, now_ms);
-            emit(&flow);
-        }
-        for index in 0..self.flows.used as u32 {
-            let timeouts = &self.options.applications;
-            let Some(flow) = self.flows.slot(index) else { continue };
-            let quiet_ms = now_ms.saturating_sub(flow.last_ns / NS_PER_MS);
-            if flow.touched {
-                tick(flow, since, now_ms);
-                emit(flow);
-                forget_raw(flow);
-                continue;
-            }
-            let timed_out = timeouts.timeout_ms(flow.application).is_some_and(|limit| quiet_ms > limit);
-            if timed_out {
-                finish_by_time(flow);
-                emit(flow);
-                self.remove(index);
-            } else if flow.finish != Finish::NotFinished && quiet_ms >= HOLD_MS {
-                self.remove(index);
-            } else {
-                flow.update = Default::default();
-                flow.update_start_ms = since;
-                flow.update_last_ms = now_ms;
-            }
-        }
+    /// Count a packet that ends with a fragment: the flows around it at once, its own when its datagram is whole.
+    #[cold]
+    fn fragment(
+        &mut self,
+        packet: &Packet<'_>,
+        sections: &[Section],
+        at: Fragment,
+        extent: Extent,
+        whole: &mut Vec<usize>,
+    ) {
+        let Some((last, outer)) = sections.split_last() else { return };
+        let parent = self.sections(packet, outer, None, extent, 0);
+        self.inner_fragment(packet, last, outer.len(), at, extent, whole, parent);
     }
 
-    /// The expire tick: flows that were quiet since `before_ms` end, and are given to `emit`.
-    pub fn expire(&mut self, before_ms: u64, mut emit: impl FnMut(&Flow)) {
-        for index in 0..self.flows.used as u32 {
-            let since = self.last_update_ms;
-            let Some(flow) = self.flows.slot(index) else { continue };
-            if flow.last_ns / NS_PER_MS >= before_ms {
-                continue;
+    #[allow(clippy::too_many_arguments)]
+    fn inner_fragment(
+        &mut self,
+        packet: &Packet<'_>,
+        section: &Section,
+        depth: usize,
+        at: Fragment,
+        extent: Extent,
+        whole: &mut Vec<usize>,
+        parent: u64,
+    ) {
+        let Some(defragmenter) = &mut self.defragmenter else { return };
+        let outcome = match whole.len() {
+            MOST_REASSEMBLIES.. => Outcome::Refused,
+            _ => defragmenter.add(packet.frame, section, at, parent, packet.time_ns),
+        };
+        let (bytes, pieces) = match outcome {
+            Outcome::Held => {
+                self.stats.fragments_held += 1;
+                return;
             }
-            if flow.touched {
-                let last = flow.last_ns / NS_PER_MS;
-                tick(flow, since, last);
+            Outcome::Refused => {
+                self.stats.fragments_refused += 1;
+                self.sections(packet, std::slice::from_ref(section), None, extent, parent);
+                return;
             }
-            if flow.finish == Finish::NotFinished {
-                finish_by_time(flow);
-                emit(flow);
-            }
-            self.remove(index);
+            Outcome::Whole(bytes, pieces) => (bytes, pieces),
+        };
+        whole.push(at.header);
+        let joined = Packet { frame: &bytes, wire_length: bytes.len() as u64, ..*packet };
+        let extent = extent.within(at.header, joined.wire_length);
+        let mut found = Dissected::default();
+        dissect(&joined, &self.options.ports, whole, &mut found);
+        let Some((section, inner)) = found.sections.get(depth..).and_then(|rest| rest.split_first()) else { return };
+        if let (Some(next), []) = (found.fragment, inner) {
+            return self.inner_fragment(&joined, section, depth, next, extent, whole, parent);
         }
-    }
-
-    /// End all flows and give them to `emit`; the table is empty after it.
-    pub fn flush(&mut self, now_ms: u64, mut emit: impl FnMut(&Flow)) {
-        for flow in std::mem::take(&mut self.left) {
-            emit(&flow);
-        }
-        let since = self.last_update_ms;
-        for index in 0..self.flows.used as u32 {
-            let Some(flow) = self.flows.slot(index) else { continue };
-            let unsent = flow.touched;
-            if unsent {
-                tick(flow, since, now_ms);
+        let parent = self.count(&joined, section, &self.known(section, parent), extent, pieces);
+        match (found.fragment, inner.split_last()) {
+            (Some(next), Some((last, between))) => {
+                let parent = self.sections(&joined, between, None, extent, parent);
+                self.inner_fragment(&joined, last, depth + inner.len(), next, extent, whole, parent);
             }
-            if unsent || flow.finish == Finish::NotFinished {
-                finish_by_time(flow);
-                emit(flow);
+            _ => {
+                self.sections(&joined, inner, None, extent, parent);
             }
-            self.remove(index);
-        }
-    }
-
-    /// Every flow as it stands, for queries of what is live.
-    pub fn each(&self, mut see: impl FnMut(&Flow)) {
-        for flow in self.flows.chunks.iter().flatten().flatten() {
-            see(flow);
         }
     }
 }
 
-fn tick(flow: &mut Flow, since_ms: u64, now_ms: u64) {
-    flow.update = flow.counters.since(flow.before);
-    flow.before = flow.counters;
-    flow.update_start_ms = since_ms.max(flow.start_ns / NS_PER_MS);
-    flow.update_last_ms = now_ms;
-    flow.touched = false;
-}
-
-fn forget_raw(flow: &mut Flow) {
-    if let Some(extra) = &mut flow.extra {
-        extra.raw.clear();
+/// What only some captures ask for.
+fn look_closer(options: &Options, flow: &mut Flow, arrival: &Arrival<'_>, packet: &Packet<'_>, pieces: Pieces) {
+    let section = arrival.section;
+    if section.transport == Transport::Tcp {
+        if options.tcp_times || options.reassemble_tcp {
+            flow.tcp_times(arrival);
+        }
+        if options.reassemble_tcp {
+            flow.tcp_segment(arrival);
+        }
     }
-}
-
-fn finish_by_time(flow: &mut Flow) {
-    if flow.finish == Finish::NotFinished {
-        flow.finish = Finish::Timeout;
+    if pieces != Pieces::default() {
+        flow.count_pieces(pieces);
+    }
+    if options.extra_layers != 0 && application::may_hold(section) {
+        if let Some(found) = application::look(section, packet.frame, options.extra_layers) {
+            flow.keep_found(found, arrival.now_ns);
+        }
+    }
+    if options.raw_packet_limit > 0 {
+        let tagged = if section.start == 0 { with_tag(packet) } else { None };
+        let bytes = tagged.as_deref().unwrap_or_else(|| packet.frame.get(section.start..).unwrap_or(&[]));
+        flow.keep_raw(arrival, bytes, options.raw_packet_limit);
     }
 }
