@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import select
+import signal
 import sys
 from datetime import datetime
 from typing import Any, Final
@@ -27,28 +28,37 @@ _SIGNS: Final = {"added": "+", "updated": "~", "deleted": "-"}
 
 def follow(gremlin: str, server: Server, form: str) -> None:
     """Print changes until cancelled.  Raises KeyboardInterrupt at Ctrl-C, ClientError when there is no more to come."""
-    try:
-        trio.run(_follow, gremlin, server, form)
-    except BaseExceptionGroup as errors:
-        # What is raised between two tasks of trio comes in a group.
-        if errors.subgroup(KeyboardInterrupt) is not None:
-            raise KeyboardInterrupt from None
-        raise
+    trio.run(_follow, gremlin, server, form)
 
 
 async def _follow(gremlin: str, server: Server, form: str) -> None:
     raised: Exception | None = None
+    interrupted = trio.Event()
     async with trio.open_nursery() as nursery:
+        await nursery.start(_watch_interrupt, nursery.cancel_scope, interrupted)
         nursery.start_soon(_watch_reader, nursery.cancel_scope)
         try:
             await _print_changes(gremlin, server, form)
         except (SkycoreError, OSError) as error:
             raised = error
         nursery.cancel_scope.cancel()
+    if interrupted.is_set():
+        raise KeyboardInterrupt
     if raised is not None:
         raise raised
     # What writing would have said.
     raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+
+async def _watch_interrupt(
+    scope: trio.CancelScope, interrupted: trio.Event, task_status: trio.TaskStatus[None]
+) -> None:
+    """End at Ctrl-C, in order: as an exception it could arise anywhere, also where a library keeps it for itself."""
+    with trio.open_signal_receiver(signal.SIGINT) as signals:
+        task_status.started()
+        async for _ in signals:
+            interrupted.set()
+            scope.cancel()
 
 
 async def _watch_reader(scope: trio.CancelScope) -> None:

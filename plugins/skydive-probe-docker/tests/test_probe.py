@@ -280,7 +280,7 @@ async def test_containers_that_start_during_the_first_inventory_are_not_missed(d
             assert len(lab.nodes(Type="netns")) == 6
             await dockerd.adocker("rm", "--force", "c1", "c2", "c3", "c4", "c5")
             await _only(lab, Type="container", Name="c6")
-            assert len(lab.nodes(Type="netns")) == 1
+            await lab.until(lambda: len(lab.nodes(Type="netns")) == 1, seconds=10)
 
 
 async def test_a_daemon_that_talks_nonsense_is_named_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

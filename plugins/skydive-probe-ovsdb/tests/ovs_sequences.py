@@ -20,7 +20,7 @@ class Mismatch(AssertionError):
     """The graph and the switch did not come to say the same."""
 
 
-async def check(ovs: OpenVSwitch, seeds: Sequence[int], *, patience: float = 10.0) -> None:
+async def check(ovs: OpenVSwitch, seeds: Sequence[int], *, patience: float = 30.0) -> None:
     """Carry out the steps on an empty switch and compare after each ROUND; raises Mismatch."""
     await trio.to_thread.run_sync(commands.prepare, ovs)
     try:

@@ -48,7 +48,7 @@ def main() -> int:
             numbers = steps_of(seed)
             try:
                 # Load from elsewhere may delay the probe; what is asked here is whether it gets there.
-                trio.run(lambda numbers=numbers: sequences.check(ovs, numbers, patience=30))  # type: ignore[misc]
+                trio.run(lambda numbers=numbers: sequences.check(ovs, numbers))  # type: ignore[misc]
             except BaseException:
                 print(f"seed {seed}: the graph and the switch differ, or one of them failed", flush=True)  # noqa: T201
                 print(ovs.tail(), flush=True)  # noqa: T201
