@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import platform
-import subprocess
 import sys
 import tempfile
 import time
@@ -18,14 +17,9 @@ from pathlib import Path
 import docker_witness
 import trio
 
+from skycore.testing.commit import commit_of
 from skycore.testing.dockerd import Dockerd
 from skycore.testing.lab import FakeHost
-
-
-def _commit() -> str:
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
-    return done.stdout.strip() or "unknown"
 
 
 def main() -> int:
@@ -48,7 +42,7 @@ def main() -> int:
     spent = time.monotonic() - began
     print(  # noqa: T201
         f"seeds {chosen.seed}-{seed - 1}, {seed - chosen.seed} sequences, {done} commands, {spent:.0f} s without a "
-        f"difference, docker {version}, Linux {platform.release()}, commit {_commit()}"
+        f"difference, docker {version}, Linux {platform.release()}, commit {commit_of(__file__)}"
     )
     return 0
 

@@ -10,26 +10,20 @@ from __future__ import annotations
 import argparse
 import platform
 import random
-import subprocess
 import sys
 import time
-from pathlib import Path
 
 import netlink_commands as commands
 import netlink_sequences as sequences
 import trio
+
+from skycore.testing.commit import commit_of
 
 
 def steps_of(seed: int) -> list[int]:
     """The numbers of one sequence's steps."""
     dice = random.Random(seed)
     return [dice.randrange(2**32) for _ in range(dice.randrange(12, 61))]
-
-
-def _commit() -> str:
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
-    return done.stdout.strip() or "unknown"
 
 
 def main() -> int:
@@ -53,7 +47,7 @@ def main() -> int:
     spent = time.monotonic() - began
     print(  # noqa: T201
         f"seeds {chosen.seed}-{seed - 1}, {seed - chosen.seed} sequences, {spent:.0f} s without a difference, "
-        f"Linux {platform.release()}, commit {_commit()}"
+        f"Linux {platform.release()}, commit {commit_of(__file__)}"
     )
     return 0
 
