@@ -149,19 +149,25 @@ class FlowStore:
     def open(self) -> None:
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            database = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=10.0)
-            database.execute("PRAGMA journal_mode = WAL")
-            database.execute("PRAGMA synchronous = NORMAL")
-            (version,) = database.execute("PRAGMA user_version").fetchone()
-            if version > _VERSION:
-                raise StorageError(f"{self.path} was written by a newer version; give the analyzer another folder")
-            if version == 0:
-                database.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT;")
+            self._database = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=10.0)
+            self._prepare(self._database)
         except (sqlite3.Error, OSError) as error:
+            self.close()
             raise StorageError(
                 f"{self.path} could not be opened: {error}; make its folder writable, or move a damaged file away"
             ) from error
-        self._database = database
+        except StorageError:
+            self.close()
+            raise
+
+    def _prepare(self, database: sqlite3.Connection) -> None:
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = NORMAL")
+        (version,) = database.execute("PRAGMA user_version").fetchone()
+        if version > _VERSION:
+            raise StorageError(f"{self.path} was written by a newer version; give the analyzer another folder")
+        if version == 0:
+            database.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT;")
 
     @property
     def is_open(self) -> bool:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -116,3 +118,12 @@ def test_any_repetition_gives_the_same_rows(
     assert [once.metrics(uuid) for uuid in "abc"] == [often.metrics(uuid) for uuid in "abc"]
     once.close()
     often.close()
+
+
+def test_a_file_of_a_newer_version_is_left_alone_and_closed(tmp_path: Path) -> None:
+    store = FlowStore(tmp_path, retention_days=0, max_bytes=0)
+    with closing(sqlite3.connect(store.path)) as database:
+        database.execute("PRAGMA user_version = 99")
+    with pytest.raises(StorageError, match="newer version"):
+        store.open()
+    assert not store.is_open
