@@ -17,14 +17,16 @@ class Container:
     """One container as ``inspect`` tells it.
 
     ``pid`` is that of its first process, as the daemon counts, 0 when it does not run; ``started`` is in ms since the
-    epoch; ``shares`` tells that it uses another container's network namespace; ``sandbox`` is the file through which
-    the daemon holds the namespace ("" when the daemon names none); ``metadata`` is that of its node.
+    epoch; ``restarting`` tells that it waits to be started again; ``shares`` that it uses another container's network
+    namespace; ``sandbox`` is the file through which the daemon holds the namespace ("" when the daemon names none);
+    ``metadata`` is that of its node.
     """
 
     id: str
     name: str
     pid: int
     started: int
+    restarting: bool
     shares: bool
     sandbox: str
     metadata: Mapping[str, Any] = attrs.field(repr=False)
@@ -46,6 +48,7 @@ def read_container(document: Any, engine: str, digests: Sequence[str] = ()) -> C
         name=keys.name_of(answer),
         pid=pid if keys.running(answer) else 0,
         started=moment(answer, "State", "StartedAt"),
+        restarting=text(answer, "State", "Status") == "restarting",
         shares=text(answer, "HostConfig", "NetworkMode").startswith("container:"),
         sandbox=text(answer, "NetworkSettings", "SandboxKey"),
         metadata=keys.metadata(keys.Inspected(answer, engine, digests)),

@@ -17,6 +17,7 @@ from skydive_probe_docker.mapping import Container
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 3.0
 HEARTBEAT_SECONDS = 10.0
+RESTARTING_SECONDS = 2.0
 LOG_SECONDS = 60.0
 _BATCH: Final = 64
 _AT_ONCE: Final = 4
@@ -89,6 +90,7 @@ class DockerProbe:
         self._containers = containers.Containers(host, {"Manager": "docker"})
         self._unseen: dict[str, str] = {}
         self._unread: dict[str, str] = {}
+        self._restarting: set[str] = set()
         self._complete_at: float | None = None
         self._logged_at = float("-inf")
         self._failing = False
@@ -130,6 +132,7 @@ class DockerProbe:
                 dirty = _Dirty()
                 nursery.start_soon(self._collect, events, dirty)
                 nursery.start_soon(self._heartbeat, client)
+                nursery.start_soon(self._watch_restarting, dirty)
                 await self._take_inventory(client)
                 self._found(server)
                 complete()
@@ -148,8 +151,15 @@ class DockerProbe:
             await trio.sleep(HEARTBEAT_SECONDS)
             await client.ping()
 
+    async def _watch_restarting(self, dirty: _Dirty) -> None:
+        """A restart that is called off (docker kill, docker stop) is told by no event: the container is just exited."""
+        while True:
+            await trio.sleep(RESTARTING_SECONDS)
+            for id in self._restarting:
+                dirty.add(id)
+
     async def _take_inventory(self, client: DockerClient) -> None:
-        self._unseen, self._unread = {}, {}
+        self._unseen, self._unread, self._restarting = {}, {}, set()
         looked = await self._look_at(client, await client.containers(stopped=self._settings.stopped))
         self._containers.replace(one for one in looked.values() if one is not None)
 
@@ -176,6 +186,7 @@ class DockerProbe:
     async def _look(self, client: DockerClient, id: str) -> containers.Located | None:
         self._unseen.pop(id, None)
         self._unread.pop(id, None)
+        self._restarting.discard(id)
         pid = -1
         while True:
             try:
@@ -186,6 +197,8 @@ class DockerProbe:
                 return self._containers.get(containers.container_key(id))
             if container is None or not (container.pid or self._settings.stopped):
                 return None
+            if container.restarting:
+                self._restarting.add(id)
             try:
                 return self._locate(container)
             except OSError as error:

@@ -69,6 +69,25 @@ def test_the_sample_configuration_shows_the_defaults() -> None:
     assert cattrs.Converter(forbid_extra_keys=True).structure(settings, DockerProbe.Settings) == DockerProbe.Settings()
 
 
+async def test_a_restart_that_is_called_off(dockerd: Dockerd) -> None:
+    """Docker sends no event when it gives up a container that waits for its next start."""
+    settings = {**_settings(dockerd), "stopped": True}
+    async with run_probes({"docker": settings}, namespace=dockerd.host.netns_path) as lab:
+        await dockerd.adocker("run", "--detach", "--name", "again", "--restart", "always", "skt/busybox:1", "false")
+        # Pauses between starts double from 100 ms; late ones are long enough to be met.
+        with trio.fail_after(60):
+            while True:
+                await lab.until(lambda: _status(lab, "again") == "restarting", seconds=60)
+                await dockerd.adocker("kill", "again")
+                if await _inspect(dockerd, "again", "{{.State.Status}}") == "exited":
+                    break
+        await lab.until(lambda: _status(lab, "again") == "exited", seconds=20)
+
+
+def _status(lab: ProbeLab, name: str) -> str | None:
+    return next((str(node["Container"]["Status"]) for node in lab.nodes(Type="container", Name=name)), None)
+
+
 async def test_a_container_that_runs_already(dockerd: Dockerd) -> None:
     id = await dockerd.acontainer("web", "--label", "com.example.role=front")
     async with run_probes({"docker": _settings(dockerd)}, namespace=dockerd.host.netns_path) as lab:
