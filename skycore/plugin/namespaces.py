@@ -24,6 +24,7 @@ CLONE_NEWNET = 0x40000000
 NS_GET_NSTYPE = 0xB703
 SO_NETNS_COOKIE = 71
 OWN = "/proc/self/ns/net"
+_HERE = "/proc/thread-self/ns/net"
 # A path may turn out to be a FIFO, which would be waited for.
 _OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 
@@ -65,18 +66,18 @@ def describe(descriptor: int, path: str) -> Namespace:
 
 
 def open_same(namespace: Namespace) -> int:
-    """Open the file through which a namespace can be entered; the caller closes it.
+    """Open a file through which a namespace can be entered; the caller closes it.
 
+    What is opened holds the namespace, not the mount that ``path`` may be: that can be unmounted meanwhile.
     Raises OSError, among them FileNotFoundError when the path means another namespace by now.
     """
     descriptor = os.open(namespace.path, _OPEN)
     try:
         if describe(descriptor, namespace.path).cookie != namespace.cookie:
             raise FileNotFoundError(errno.ENOENT, "this is another network namespace by now", namespace.path)
-    except BaseException:
+        return _inside(descriptor, lambda: os.open(_HERE, _OPEN))
+    finally:
         os.close(descriptor)
-        raise
-    return descriptor
 
 
 def inside(path: str, call: Callable[[], T]) -> T:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 import tempfile
 import time
@@ -14,36 +15,82 @@ import trio
 
 from skycore.testing.busybox import image_archive
 from skycore.testing.cgroup import remove_cgroups
+from skycore.testing.cri import Cri
 from skycore.testing.lab import Closing, FakeHost, Inside, LabError, unique_name
 
 IMAGE: Final = "docker.io/skt/busybox:1"
 
 _SOCKET: Final = "/run/containerd/containerd.sock"
-_CONFIGURATION: Final = """\
+_ALONE: Final = """\
 version = 2
 disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.internal.v1.opt"]
 """
+_WITH_CRI: Final = """\
+version = 2
+disabled_plugins = ["io.containerd.internal.v1.opt"]
+[plugins."io.containerd.grpc.v1.cri"]
+sandbox_image = "{image}"
+restrict_oom_score_adj = true
+containerd.snapshotter = "native"
+cni.bin_dir = "/usr/lib/cni"
+cni.conf_dir = "{data}/networks"
+"""
+_NAMESPACE: Final = "k8s.io"
+"""Where the CRI plugin has all its images and containers."""
+
+NETWORK: Final = {
+    "cniVersion": "0.4.0",
+    "name": "pods",
+    "plugins": [
+        {
+            "type": "bridge",
+            "bridge": "cni0",
+            "isGateway": True,
+            "ipam": {"type": "host-local", "subnet": "10.22.0.0/16"},
+        }
+    ],
+}
+"""A network for pods (CNI specification 0.4.0): a bridge on the host, addresses given in turn."""
 
 
 class Containerd(Closing):
     """Debian's containerd (with its runc shim v2) inside a fake host, which it does not end; it has one image.
 
-    Its state lies in /run/containerd of the host, that of runc in /run/containerd/runc.
+    Its state lies in /run/containerd of the host, that of runc in /run/containerd/runc.  With ``cri`` it also has
+    the CRI plugin and a network for pods.
     """
 
-    def __init__(self, host: FakeHost, log: Path) -> None:
+    def __init__(self, host: FakeHost, log: Path, *, cri: bool = False) -> None:
         self.host = host
         self.log = log
         self.data = Path(tempfile.mkdtemp(prefix="skt-containerd-"))
         self._cgroup = unique_name()
         self._daemon: Inside | None = None
+        self._cri = Cri(host.path(_SOCKET), self._cgroup, IMAGE) if cri else None
         try:
-            (self.data / "config.toml").write_text(_CONFIGURATION)
+            if cri:
+                self._make_network()
+            configuration = _WITH_CRI.format(image=IMAGE, data=self.data) if cri else _ALONE
+            (self.data / "config.toml").write_text(configuration)
             self._start(20.0)
-            self.ctr("image", "import", "-", data=image_archive(IMAGE))
+            namespace = _NAMESPACE if cri else "default"
+            self.ctr("image", "import", "--snapshotter", "native", "-", namespace=namespace, data=image_archive(IMAGE))
         except BaseException:
             self.close()
             raise
+
+    @property
+    def cri(self) -> Cri:
+        """Its Container Runtime Interface."""
+        assert self._cri is not None, "this containerd was made without cri=True"
+        return self._cri
+
+    def _make_network(self) -> None:
+        """A bridge for pods, in the fake host only; what CNI notes of it is not to meet the machine's."""
+        self.host.run("mkdir", "-p", "/var/lib/cni")
+        self.host.run("mount", "-t", "tmpfs", "tmpfs", "/var/lib/cni")
+        (self.data / "networks").mkdir()
+        (self.data / "networks" / "10-pods.conflist").write_text(json.dumps(NETWORK))
 
     def _start(self, timeout: float) -> None:
         with self.log.open("ab") as log:
@@ -55,6 +102,8 @@ class Containerd(Closing):
         while True:
             try:
                 self.ctr("version")
+                if self._cri is not None:
+                    self._cri.version()
                 return
             except LabError as error:
                 if time.monotonic() > deadline or self._daemon.outer.poll() is not None:
@@ -99,6 +148,8 @@ class Containerd(Closing):
         daemon, self._daemon = self._daemon, None
         try:
             if daemon is not None:
+                if self._cri is not None:
+                    self._cri.remove_all()
                 for namespace in self.ctr("namespace", "list", "--quiet").split():
                     for name in self.ctr("container", "list", "--quiet", namespace=namespace).split():
                         self.remove(name, namespace=namespace)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -75,6 +76,22 @@ def test_what_is_no_namespace(tmp_path: Path) -> None:
         namespaces.inside(str(tmp_path / "none"), here)
     with pytest.raises(OSError, match="cannot enter the network namespace"):
         namespaces.inside("/proc/self/ns/uts", here)
+
+
+def test_an_open_namespace_holds_no_mount(tmp_path: Path, netns: Callable[[], NamedNetns]) -> None:
+    mounted = tmp_path / "mounted"
+    mounted.touch()
+    subprocess.run(["mount", "--bind", netns().path, mounted], check=True)
+    try:
+        found = namespaces.resolve(str(mounted))
+        descriptor = namespaces.open_same(found)
+    finally:
+        # Without -l it fails as long as anybody has the file open.
+        subprocess.run(["umount", mounted], check=True)
+    try:
+        assert namespaces.resolve(f"/proc/self/fd/{descriptor}").key == found.key
+    finally:
+        os.close(descriptor)
 
 
 def test_inside_and_back(netns: Callable[[], NamedNetns]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import trio
@@ -112,3 +113,23 @@ async def test_a_namespace_that_netns_sees_too_is_one_node_in_either_order(docke
         assert _owned(lab, left["@ID"])["lo"]["@ID"] in interfaces
         await dockerd.host.arun("ip", "netns", "delete", "attached")
         await lab.until(lambda: not lab.nodes(Type="netns") and not (interfaces & lab.graph.nodes.keys()))
+
+
+async def test_a_namespace_goes_with_its_container_though_docker_leaves_its_file(dockerd: Dockerd) -> None:
+    """Docker unmounts the namespace at once, and removes the file that it was mounted on within a minute."""
+    folder = dockerd.host.path("/run/docker/netns")
+    probes = {**_probes(dockerd), "netns": {"run_path": folder}}
+    async with run_probes(probes, namespace=dockerd.host.netns_path) as lab:
+        for number in range(1, 4):
+            await dockerd.acontainer(f"c{number}", "--network", "none")
+        await lab.until(
+            lambda: (
+                [lab.graph.nodes[node["@ID"]].owners for node in lab.nodes(Type="netns")] == [("docker", "netns")] * 3
+            )
+        )
+        files = set(os.listdir(folder))
+        await dockerd.adocker("rm", "--force", "c1", "c2")
+        await lab.until(lambda: [node["Name"] for node in lab.nodes(Type="netns")] == ["c3"])
+        await lab.until(lambda: len(lab.nodes(Name="lo")) == 2)
+        assert set(os.listdir(folder)) == files, "the files were to be there still"
+        assert not lab.graph.conflicts

@@ -13,8 +13,8 @@ from skydive_probe_netns import keys
 class Registry:
     """The namespaces that have names in ``directory``; several names may mean one, and count as one.
 
-    ``unready`` holds the names of files that cannot be entered, with the reason; often they are only not ready yet,
-    as the file is made before the namespace is mounted on it.
+    ``unready`` holds the names of files that cannot be entered, with the reason: often no namespace is mounted on it
+    yet, or any more.
     """
 
     def __init__(self, host: ProbeHost, directory: str) -> None:
@@ -62,6 +62,18 @@ class Registry:
         with graph.snapshot() if inventory else graph.transaction():
             for key in self.keys() if inventory else changed:
                 self._say(key)
+
+    def look_again(self) -> None:
+        """Something was mounted or unmounted: look at the names that may have come to mean something else by it."""
+        self.check({name for name in self._named if not self._same(name)} | self.unready.keys())
+
+    def _same(self, name: bytes) -> bool:
+        """Whether a file is still the namespace that it was; cheap, as it is asked of all of them."""
+        try:
+            status = os.stat(self._path(os.fsdecode(name)))
+        except OSError:
+            return False
+        return (status.st_dev, status.st_ino) == (self._named[name].device, self._named[name].inode)
 
     def _resolve(self, name: bytes) -> Namespace | None:
         """The namespace behind a name; None for the host's own, which is no node of its own, and when there is none."""

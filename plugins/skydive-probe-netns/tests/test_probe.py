@@ -7,17 +7,19 @@ last tests use files on which a namespace is mounted, as ``ip netns`` makes them
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
 from skydive_probe_netns import NetnsProbe
-from structlog.testing import capture_logs
+from skydive_probe_netns.mounts import Mounts
 
 from skycore.testing import ProbeLab, run_probes
-from skycore.testing.lab import NamedNetns, run_checked
+from skycore.testing.lab import FakeHost, NamedNetns, run_checked
 
 QUEUE = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
 MakeNetns = Callable[[], NamedNetns]
@@ -151,7 +153,7 @@ async def test_what_is_no_namespace_is_passed_over(netns: MakeNetns, tmp_path: P
     async with run_probes(settings(tmp_path), namespace=here.path) as lab:
         name_in(tmp_path, one, b"odd\xffname")
         await lab.until(lambda: names(lab) == ["odd\\xffname"])
-        assert lab.report("netns").fields["unready"] == 2
+        assert lab.report("netns").fields["unready"].startswith("2 file(s) are no network namespace")
 
 
 async def test_an_overflow_is_made_good(netns: MakeNetns, tmp_path: Path) -> None:
@@ -191,39 +193,63 @@ def mounted() -> Iterator[Callable[[Path], None]]:
         files.append(file)
 
     yield mount
-    for file in files:
+    for file in filter(os.path.ismount, set(files)):
         run_checked(["umount", "-l", str(file)])
 
 
-async def test_a_file_is_tried_again_until_the_namespace_is_mounted(
+async def test_a_file_counts_when_a_namespace_is_mounted_on_it_and_as_long(
     netns: MakeNetns, tmp_path: Path, mounted: Callable[[Path], None]
 ) -> None:
+    """No event of inotify tells of either; dockerd leaves the file of a namespace that has ended."""
     here = netns()
     async with run_probes(settings(tmp_path), namespace=here.path) as lab:
         file = tmp_path / "late"
         file.touch()
-        await lab.until(lambda: lab.report("netns").fields.get("unready") == 1)
-        assert names(lab) == []
-        # Nothing tells of the mount itself.
-        await trio.to_thread.run_sync(mounted, file)
-        await lab.until(lambda: names(lab) == ["late"])
-        assert "unready" not in lab.report("netns").fields
-        await lab.until(lambda: len(lab.nodes(Name="lo")) == 2)
-
-
-async def test_a_file_given_up_is_tried_again_when_the_directory_changes(
-    netns: MakeNetns, tmp_path: Path, mounted: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("skydive_probe_netns.probe._TRIES", 1)
-    here = netns()
-    file = tmp_path / "late"
-    file.touch()
-    with capture_logs() as logs:
-        async with run_probes(settings(tmp_path), namespace=here.path) as lab:
-            await lab.until(lambda: any(entry["event"] == "not a network namespace" for entry in logs))
+        await lab.until(lambda: "b'late'" in lab.report("netns").fields.get("unready", ""))
+        for _ in range(3):
+            assert names(lab) == []
             await trio.to_thread.run_sync(mounted, file)
-            (tmp_path / "other").touch()
-            await lab.until(lambda: names(lab) == ["late"])
+            await lab.until(lambda: names(lab) == ["late"] and len(lab.nodes(Name="lo")) == 2)
+            assert "unready" not in lab.report("netns").fields
+            await trio.to_thread.run_sync(run_checked, ["umount", "-l", str(file)])
+            await lab.until(lambda: names(lab) == [] and len(lab.nodes(Name="lo")) == 1)
+            assert "b'late'" in lab.report("netns").fields["unready"]
+
+
+async def test_no_mount_is_missed(tmp_path: Path, mounted: Callable[[Path], None]) -> None:
+    """Changes that come while nobody waits, or just as somebody begins to, are seen as well."""
+    file = tmp_path / "file"
+    file.touch()
+    seen: list[bool] = []
+    looked = trio.Event()
+
+    def look() -> None:
+        seen.append(os.path.ismount(file))
+        looked.set()
+
+    async with trio.open_nursery() as nursery:
+        with Mounts(str(tmp_path)) as mounts:
+            nursery.start_soon(mounts.follow, look)
+            for turn in range(100):
+                # Up to a little more than the pause after a burst, so that changes meet every moment of it.
+                await trio.sleep(random.random() * 0.03)
+                change = partial(mounted, file) if turn % 2 == 0 else partial(run_checked, ["umount", str(file)])
+                await trio.to_thread.run_sync(change)
+                with trio.fail_after(5):
+                    while not seen or seen[-1] != (turn % 2 == 0):
+                        looked = trio.Event()
+                        await looked.wait()
+            nursery.cancel_scope.cancel()
+
+
+async def test_mounts_of_another_mount_namespace(fake_host: FakeHost) -> None:
+    """As an agent in a container looks into the host, or ours into a fake one."""
+    path = fake_host.path("/run/netns")
+    async with run_probes(settings(Path(path)), namespace=fake_host.netns_path) as lab:
+        await fake_host.arun("ip", "netns", "add", "vm")
+        await lab.until(lambda: names(lab) == ["vm"] and len(lab.nodes(Name="lo")) == 2)
+        await fake_host.arun("umount", "-l", "/run/netns/vm")
+        await lab.until(lambda: names(lab) == [] and len(lab.nodes(Name="lo")) == 1)
 
 
 @pytest.mark.parametrize("value", ["run/netns", "", "/run\0"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final
 
@@ -168,14 +169,18 @@ class OvsdbProbe:
 
     async def _follow_devices(self) -> None:
         """Look again for the devices of interfaces when the graph has changed."""
-        thorough_at = trio.current_time()
+        looked_at = trio.current_time()
+        due = math.inf
         while True:
-            await self._places.changed()
+            with trio.move_on_at(due):
+                await self._places.changed()
             await trio.sleep(CALM_SECONDS)
             now = trio.current_time()
-            thorough = now - thorough_at >= THOROUGH_SECONDS
+            thorough = now - looked_at >= THOROUGH_SECONDS
             if thorough:
-                thorough_at = now
+                looked_at = now
+            # What only a thorough look finds has one coming, though nothing else may happen.
+            due = math.inf if thorough else looked_at + THOROUGH_SECONDS
             self._publisher.say(self._publisher.misplaced(thorough=thorough))
 
     # ------------------------------------------------------------------ what people see

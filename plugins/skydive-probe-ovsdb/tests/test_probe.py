@@ -191,6 +191,44 @@ async def test_a_device_that_goes_and_comes_back(ovs: OpenVSwitch) -> None:
         await host.arun("ip", "link", "delete", "v0")
 
 
+async def test_an_interface_that_becomes_of_another_type(ovs: OpenVSwitch) -> None:
+    """An internal device is the kernel's too, a patch is not; so the row's node goes there and comes back."""
+    ovs.bridge("br0")
+    async with run_probes(both(ovs), namespace=ovs.host.netns_path) as lab:
+        bridge = await only(lab, Type="ovsbridge")
+
+        async def becomes(type: str, *options: str) -> dict[str, Any]:
+            await ovs.avsctl("set", "interface", "i0", f"type={type}", *options)
+            in_kernel = type == "internal"
+            await lab.until(
+                lambda: (
+                    [
+                        (node["Type"], "LinkFlags" in node, (owner(lab, node) == bridge["@ID"]), node.get("RemoteIP"))
+                        for node in lab.nodes(Name="i0")
+                        if node["Type"] != "ovsport"
+                    ]
+                    == [(type, in_kernel, not in_kernel, "10.0.0.9" if type in ("vxlan", "geneve") else None)]
+                )
+            )
+            return await _interface(lab, "i0")
+
+        await ovs.avsctl("add-port", "br0", "i0", "--", "set", "interface", "i0", "type=internal")
+        first = await becomes("internal")
+        patch = await becomes("patch", "options:peer=i1")
+        again = await becomes("internal", "options={}")
+        assert first["UUID"] == patch["UUID"] == again["UUID"]
+        assert "Options" not in again.get("Ovs", {})
+        await ovs.avsctl("del-port", "i0")
+        await lab.until(lambda: not lab.nodes(Name="i0"))
+
+        # Only from one tunnel to another: Open vSwitch 3.1.0 may abort otherwise.
+        await ovs.avsctl("add-port", "br0", "i0", "--", "set", "interface", "i0", "type=gre")
+        vxlan = await becomes("vxlan", "options:remote_ip=10.0.0.9")
+        geneve = await becomes("geneve")
+        assert vxlan["@ID"] == geneve["@ID"]
+        assert lab.report("ovsdb").restarts == 0
+
+
 async def test_an_internal_device_in_another_namespace(ovs: OpenVSwitch) -> None:
     host = ovs.host
     ovs.bridge("br0")

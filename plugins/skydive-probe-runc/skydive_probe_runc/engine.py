@@ -45,24 +45,8 @@ def engine_of(state: State) -> str:
 
 def read_left(state: State, stored: Mapping[str, Any] | None, created: Mapping[str, Any] | None) -> Left:
     """Put together what is known: annotations, the entry of ``containers.json``, and ``create-config``."""
-    notes = state.annotations
     engine = engine_of(state)
-    prefix = _CRIO if engine == "cri-o" else _CRI
-    pod = {
-        "Name": notes.get(f"{_CRIO}KubeName" if engine == "cri-o" else f"{_CRI}sandbox-name", ""),
-        "Namespace": notes.get(f"{_CRIO}Namespace" if engine == "cri-o" else f"{_CRI}sandbox-namespace", ""),
-        "UID": notes.get(f"{_CRI}sandbox-uid", "") or notes.get("io.kubernetes.pod.uid", ""),
-        "SandboxID": notes.get(f"{_CRIO}SandboxID") or notes.get(f"{_CRI}sandbox-id", ""),
-        "Kind": notes.get(f"{prefix}ContainerType") or notes.get(f"{prefix}container-type", ""),
-    }
-    left = Left(
-        engine=engine,
-        name=notes.get(f"{_CRIO}Name") or notes.get(f"{_CRI}container-name", ""),
-        image=notes.get(f"{_CRIO}ImageName") or notes.get(f"{_CRIO}Image") or notes.get(f"{_CRI}image-name", ""),
-        image_id=notes.get(f"{_CRIO}ImageRef", ""),
-        pod={name: value for name, value in pod.items() if value},
-        labels=_crio_labels(notes.get(f"{_CRIO}Labels", "")),
-    )
+    left = _of_crio(state.annotations) if engine == "cri-o" else _of_cri(engine, state.annotations)
     if stored is not None:
         left = _with_stored(left, stored)
     if created is not None:
@@ -75,19 +59,53 @@ def read_left(state: State, stored: Mapping[str, Any] | None, created: Mapping[s
     return left
 
 
+def _of_cri(engine: str, notes: Mapping[str, str]) -> Left:
+    """What containerd's CRI plugin notes."""
+    pod = {
+        "Name": notes.get(f"{_CRI}sandbox-name"),
+        "Namespace": notes.get(f"{_CRI}sandbox-namespace"),
+        "UID": notes.get(f"{_CRI}sandbox-uid"),
+        "SandboxID": notes.get(f"{_CRI}sandbox-id"),
+        "Kind": notes.get(f"{_CRI}container-type"),
+    }
+    return Left(
+        engine=engine,
+        name=notes.get(f"{_CRI}container-name", ""),
+        image=notes.get(f"{_CRI}image-name", ""),
+        pod={name: value for name, value in pod.items() if value},
+    )
+
+
+def _of_crio(notes: Mapping[str, str]) -> Left:
+    # k8s_CONTAINER_POD_NAMESPACE_UID_ATTEMPT, without CONTAINER for a sandbox; Kubernetes allows "_" in none of them.
+    # It is all that tells a container's pod: only sandboxes have KubeName and Namespace.
+    full_name = notes.get(f"{_CRIO}Name", "")
+    parts = full_name.rsplit("_", 4)[1:4] if full_name.count("_") >= 4 else []
+    kind = notes.get(f"{_CRIO}ContainerType")
+    pod = {
+        **dict(zip(("Name", "Namespace", "UID"), parts, strict=False)),
+        "SandboxID": notes.get(f"{_CRIO}SandboxID"),
+        "Kind": kind,
+    }
+    return Left(
+        engine="cri-o",
+        # Of a sandbox, Metadata is its pod's.
+        name="" if kind == "sandbox" else _texts(_object(notes.get(f"{_CRIO}Metadata", ""))).get("name") or full_name,
+        image=notes.get(f"{_CRIO}ImageName") or notes.get(f"{_CRIO}Image", ""),
+        image_id=notes.get(f"{_CRIO}ImageRef", ""),
+        pod={name: value for name, value in pod.items() if value},
+        labels=_texts(_object(notes.get(f"{_CRIO}Labels", ""))),
+    )
+
+
 def _with_stored(left: Left, stored: Mapping[str, Any]) -> Left:
     names = stored.get("names")
     name = names[0] if isinstance(names, list) and names and isinstance(names[0], str) else ""
-    try:
-        details = json.loads(text(stored, "metadata") or "{}")
-    except (ValueError, RecursionError):
-        details = {}
-    if not isinstance(details, dict):
-        details = {}
+    details = _texts(_object(text(stored, "metadata")))
     return attrs.evolve(
         left,
         name=left.name or text({"name": name}, "name"),
-        image=left.image or text(details, "image-name"),
+        image=left.image or details.get("image-name", ""),
         image_id=left.image_id or text(stored, "image"),
     )
 
@@ -99,13 +117,13 @@ def find_stored(document: Any, id: str) -> Mapping[str, Any] | None:
     return next((entry for entry in document if isinstance(entry, dict) and entry.get("id") == id), None)
 
 
-def _crio_labels(value: str) -> dict[str, str]:
-    """CRI-O writes all labels as one JSON object into an annotation."""
+def _object(value: str) -> Mapping[str, Any]:
+    """A JSON object that was written into a text; empty when it is none."""
     try:
         found = json.loads(value or "{}")
     except (ValueError, RecursionError):
         return {}
-    return _texts(found) if isinstance(found, dict) else {}
+    return found if isinstance(found, dict) else {}
 
 
 def _texts(found: Mapping[str, Any]) -> dict[str, str]:
