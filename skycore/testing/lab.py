@@ -28,15 +28,18 @@ import trio
 
 PROGRAMS: Final[Mapping[str, str]] = {
     "busybox": "busybox-static",
+    "chromium": "chromium",
     "containerd": "containerd",
     "crun": "crun",
     "ctr": "containerd",
+    "curl": "curl",
     "docker": "docker.io",
     "dockerd": "docker.io",
     "ethtool": "ethtool",
     "ip": "iproute2",
     "iptables": "iptables",
     "losetup": "mount",
+    "node": "nodejs",
     "nsenter": "util-linux",
     "ovs-ofctl": "openvswitch-common",
     "ovs-vsctl": "openvswitch-switch",
@@ -44,6 +47,8 @@ PROGRAMS: Final[Mapping[str, str]] = {
     "ovsdb-server": "openvswitch-switch",
     "podman": "podman",
     "runc": "runc",
+    "tcpdump": "tcpdump",
+    "tshark": "tshark",
     "unshare": "util-linux",
 }
 """Programs that parts of the lab need, and the Debian package that brings each."""
