@@ -41,6 +41,17 @@ impl First {
             _ => None,
         }
     }
+
+    /// The link type by which packets that begin so are known.
+    pub fn link_type(self) -> u32 {
+        match self {
+            Self::Ethernet => 1,
+            Self::Network => 101,
+            Self::Cooked => 113,
+            Self::Cooked2 => 276,
+            Self::Family => 0,
+        }
+    }
 }
 
 /// UDP destination ports that mean a tunnel.

@@ -74,6 +74,9 @@ pub struct Reader {
     consumed: u64,
     failed: Option<FormatError>,
     tally: Tally,
+    /// Packets at or after this time wait, and the time of the first that does.
+    until_ns: u64,
+    waiting_ns: Option<u64>,
 }
 
 /// What a reader has seen.
@@ -87,7 +90,15 @@ pub struct Tally {
 
 impl Default for Reader {
     fn default() -> Self {
-        Self { format: Format::Unknown, rest: Vec::new(), consumed: 0, failed: None, tally: Tally::default() }
+        Self {
+            format: Format::Unknown,
+            rest: Vec::new(),
+            consumed: 0,
+            failed: None,
+            tally: Tally::default(),
+            until_ns: u64::MAX,
+            waiting_ns: None,
+        }
     }
 }
 
@@ -101,6 +112,19 @@ impl Reader {
     ///
     /// After an error nothing more is read: the packets before it were good.
     pub fn feed(&mut self, piece: &[u8], see: impl FnMut(&[Packet<'_>])) -> Result<(), FormatError> {
+        self.feed_until(piece, u64::MAX, see).map(|_| ())
+    }
+
+    /// The same up to the first packet at or after `until_ns`, whose time is then returned.  It and what follows it wait:
+    /// the next call, maybe with an empty piece, goes on there.
+    pub fn feed_until(
+        &mut self,
+        piece: &[u8],
+        until_ns: u64,
+        see: impl FnMut(&[Packet<'_>]),
+    ) -> Result<Option<u64>, FormatError> {
+        self.until_ns = until_ns;
+        self.waiting_ns = None;
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }
@@ -126,7 +150,7 @@ impl Reader {
         }
         self.consumed += at as u64;
         self.rest = bytes[at..].to_vec();
-        Ok(())
+        Ok(self.waiting_ns)
     }
 
     /// The stream has ended: an error when it ended within a record, or held nothing.
@@ -157,6 +181,10 @@ impl Reader {
         match found {
             Found::Nothing => {}
             Found::Unread => self.tally.unread += 1,
+            Found::Packet(packet) if packet.time_ns >= self.until_ns => {
+                self.waiting_ns = Some(packet.time_ns);
+                return Ok(0);
+            }
             Found::Packet(packet) => {
                 self.tally.newest_ns = self.tally.newest_ns.max(packet.time_ns);
                 batcher.push(packet);

@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard};
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyDict};
 
 use crate::counted::{Counted, Operation};
@@ -15,9 +16,9 @@ use crate::flow::Flow;
 use crate::identity::{KeyMode, Place};
 use crate::names::Applications;
 use crate::options::Options;
-use crate::packet::Packet;
+use crate::packet::{Batcher, Packet};
 use crate::pcap::{FormatError, Reader};
-use crate::query::{Filter, Query};
+use crate::query::{Choice, Filter, Query};
 use crate::table::FlowTable;
 use crate::{record, tpacket};
 
@@ -51,6 +52,19 @@ impl Batch {
 
     fn __len__(&self) -> usize {
         self.count
+    }
+}
+
+/// The flows that a query has chosen, in its order; made by ``choose``, read by ``chosen``.
+#[pyclass(frozen)]
+struct Chosen {
+    choices: Vec<Choice>,
+}
+
+#[pymethods]
+impl Chosen {
+    fn __len__(&self) -> usize {
+        self.choices.len()
     }
 }
 
@@ -139,6 +153,19 @@ impl Table {
         })
     }
 
+    #[pyo3(signature = (frames, *, link_type=1))]
+    fn packets(&self, py: Python<'_>, frames: Vec<(u64, u64, PyBackedBytes)>, link_type: u32) -> PyResult<()> {
+        let first = first_of(link_type)?;
+        py.detach(|| {
+            let table = &mut self.lock()?.table;
+            let mut batcher = Batcher::new(|packets: &[Packet<'_>]| table.packets(packets));
+            for (time_ns, wire_length, frame) in &frames {
+                batcher.push(Packet { frame, wire_length: *wire_length, time_ns: *time_ns, first, tag: None });
+            }
+            Ok(())
+        })
+    }
+
     #[pyo3(signature = (block, *, link_type=1))]
     fn block(&self, py: Python<'_>, block: PyBuffer<u8>, link_type: u32) -> PyResult<u32> {
         let first = first_of(link_type)?;
@@ -147,10 +174,12 @@ impl Table {
         self.reading(py, &block, table)?.ok_or_else(|| wrong("the block is no TPACKET_V3 block: it contradicts itself"))
     }
 
-    fn pcap(&self, py: Python<'_>, piece: PyBuffer<u8>) -> PyResult<u64> {
+    #[pyo3(signature = (piece, *, until_ns=u64::MAX))]
+    fn pcap(&self, py: Python<'_>, piece: PyBuffer<u8>, until_ns: u64) -> PyResult<u64> {
         let done = self.reading(py, &piece, |state, bytes| {
             let State { table, reader } = state;
-            reader.feed(bytes, |packets| table.packets(packets)).map(|()| reader.tally().newest_ns)
+            let waiting = reader.feed_until(bytes, until_ns, |packets| table.packets(packets))?;
+            Ok(waiting.unwrap_or(reader.tally().newest_ns))
         })?;
         done.map_err(format_error)
     }
@@ -197,26 +226,47 @@ impl Table {
         })
     }
 
-    #[pyo3(signature = (*, filter=None, sort_by=None, descending=false, offset=0, limit=None))]
+    #[pyo3(signature = (*, filter=None, sort_by=None, descending=false, dedup_by=None, offset=0, limit=None))]
+    #[allow(clippy::too_many_arguments)]
     fn flows(
         &self,
         py: Python<'_>,
         filter: Option<&[u8]>,
         sort_by: Option<&str>,
         descending: bool,
+        dedup_by: Option<&str>,
         offset: usize,
         limit: Option<usize>,
     ) -> PyResult<Batch> {
-        let filter = filter.map_or(Ok(Filter::All(Vec::new())), Filter::parse);
-        let query = Query {
-            filter: filter.map_err(|reason| wrong(format!("wrong filter: {reason}")))?,
-            sort_by: sort_by.map(Field::of),
-            descending,
-            offset,
-            limit: limit.unwrap_or(usize::MAX),
-        };
+        let query = query_of(filter, sort_by, descending, dedup_by, offset, limit)?;
         self.batch(py, |table, emit| {
-            table.select(&query, emit);
+            table.chosen(&table.choose(&query), emit);
+            false
+        })
+    }
+
+    #[pyo3(signature = (*, filter=None, sort_by=None, descending=false, dedup_by=None, offset=0, limit=None))]
+    #[allow(clippy::too_many_arguments)]
+    fn choose(
+        &self,
+        py: Python<'_>,
+        filter: Option<&[u8]>,
+        sort_by: Option<&str>,
+        descending: bool,
+        dedup_by: Option<&str>,
+        offset: usize,
+        limit: Option<usize>,
+    ) -> PyResult<Chosen> {
+        let query = query_of(filter, sort_by, descending, dedup_by, offset, limit)?;
+        py.detach(|| Ok(Chosen { choices: self.lock()?.table.choose(&query) }))
+    }
+
+    #[pyo3(signature = (chosen, begin, end))]
+    fn chosen(&self, py: Python<'_>, chosen: &Chosen, begin: usize, end: usize) -> PyResult<Batch> {
+        let end = end.min(chosen.choices.len());
+        let choices = &chosen.choices[begin.min(end)..end];
+        self.batch(py, |table, emit| {
+            table.chosen(choices, emit);
             false
         })
     }
@@ -237,6 +287,25 @@ impl Table {
     fn __len__(&self) -> PyResult<usize> {
         Ok(self.lock()?.table.len())
     }
+}
+
+fn query_of(
+    filter: Option<&[u8]>,
+    sort_by: Option<&str>,
+    descending: bool,
+    dedup_by: Option<&str>,
+    offset: usize,
+    limit: Option<usize>,
+) -> PyResult<Query> {
+    let filter = filter.map_or(Ok(Filter::All(Vec::new())), Filter::parse);
+    Ok(Query {
+        filter: filter.map_err(|reason| wrong(format!("wrong filter: {reason}")))?,
+        sort_by: sort_by.map(Field::of),
+        descending,
+        dedup_by: dedup_by.map(Field::of),
+        offset,
+        limit: limit.unwrap_or(usize::MAX),
+    })
 }
 
 fn wrong(reason: impl Into<String>) -> PyErr {
@@ -302,10 +371,53 @@ fn format_error(error: FormatError) -> PyErr {
     PyValueError::new_err(format!("the capture {} (at byte {})", error.reason, error.offset))
 }
 
+/// What a capture file holds, packet by packet, for whoever plays it.
+#[pyclass(frozen, module = "skycore_native")]
+struct CaptureFile {
+    reader: Mutex<Reader>,
+}
+
+/// Time in ns, length on the wire, link type, frame.
+type Read = (u64, u64, u32, Py<PyBytes>);
+
+#[pymethods]
+impl CaptureFile {
+    #[new]
+    fn new() -> Self {
+        Self { reader: Mutex::new(Reader::default()) }
+    }
+
+    fn feed(&self, py: Python<'_>, piece: &[u8]) -> PyResult<Vec<Read>> {
+        let mut found = Vec::new();
+        let done = self.reader()?.feed(piece, |packets| {
+            found.extend(packets.iter().map(|one| {
+                (one.time_ns, one.wire_length, one.first.link_type(), PyBytes::new(py, one.frame).unbind())
+            }));
+        });
+        match done {
+            // What came before the fault was good; the fault is told again.
+            Err(error) if found.is_empty() => Err(format_error(error)),
+            _ => Ok(found),
+        }
+    }
+
+    fn end(&self) -> PyResult<()> {
+        self.reader()?.end().map_err(format_error)
+    }
+}
+
+impl CaptureFile {
+    fn reader(&self) -> PyResult<MutexGuard<'_, Reader>> {
+        self.reader.lock().map_err(|_| PyRuntimeError::new_err("the file is broken: an earlier call failed inside it"))
+    }
+}
+
 /// Packets to flows.
 #[pymodule]
 #[pyo3(name = "_native")]
 fn native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Table>()?;
-    module.add_class::<Batch>()
+    module.add_class::<Batch>()?;
+    module.add_class::<Chosen>()?;
+    module.add_class::<CaptureFile>()
 }

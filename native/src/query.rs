@@ -5,6 +5,7 @@
 //! `{"matches": {"key", "pattern"}}`, `{"in_network": {"key", "network"}}`.
 
 use std::cmp::Ordering;
+use std::collections::HashSet;
 use std::net::Ipv4Addr;
 
 use regex::{Regex, RegexBuilder};
@@ -52,6 +53,8 @@ pub enum Filter {
 pub enum Test {
     Present,
     Text(String),
+    /// One of many texts.
+    OneOf(HashSet<String>),
     Bool(bool),
     Number(Number),
     Compare(fn(Ordering) -> bool, Number),
@@ -116,7 +119,10 @@ impl Filter {
         let leaf = |key: &str, test| Ok(Self::Leaf(Field::of(key), test));
         match form {
             Form::All(forms) => every(forms).map(Self::All),
-            Form::Any(forms) => every(forms).map(Self::Any),
+            Form::Any(forms) => match one_of(&forms) {
+                Some((key, texts)) => leaf(key, Test::OneOf(texts)),
+                None => every(forms).map(Self::Any),
+            },
             Form::Not(form) => Self::ready(*form).map(|filter| Self::Not(Box::new(filter))),
             Form::Present(key) => leaf(&key, Test::Present),
             Form::Equals { key, value } => leaf(
@@ -160,6 +166,18 @@ impl Filter {
             Self::Leaf(field, test) => field.value(flow, options).is_some_and(|value| test.passes(&value)),
         }
     }
+}
+
+/// What many comparisons of one key with texts come to: its value is looked up once.
+fn one_of(forms: &[Form]) -> Option<(&str, HashSet<String>)> {
+    let text = |form: &Form| match form {
+        Form::Equals { value: serde_json::Value::String(text), .. } => Some(text.clone()),
+        _ => None,
+    };
+    let Some(Form::Equals { key: first, .. }) = forms.first().filter(|_| forms.len() > 1) else { return None };
+    let same = forms.iter().all(|form| matches!(form, Form::Equals { key, .. } if key == first));
+    let texts = same.then(|| forms.iter().map(text).collect::<Option<_>>())??;
+    Some((first, texts))
 }
 
 fn parse_network(text: &str) -> Option<(u32, u32)> {
@@ -214,6 +232,7 @@ impl Test {
         match self {
             Self::Present => true,
             Self::Text(wanted) => text_of(value) == Some(wanted),
+            Self::OneOf(wanted) => text_of(value).is_some_and(|text| wanted.contains(text)),
             Self::Bool(wanted) => matches!(value, Value::Json(serde_json::Value::Bool(value)) if value == wanted),
             Self::Number(wanted) => {
                 number_of(value).and_then(|number| number.compare(*wanted)) == Some(Ordering::Equal)
@@ -235,39 +254,91 @@ pub struct Query {
     /// The key to sort by; None: no order.
     pub sort_by: Option<Field>,
     pub descending: bool,
+    /// Of those with the same value there the first one stays; those without one all stay.
+    pub dedup_by: Option<Field>,
     pub offset: usize,
     pub limit: usize,
 }
 
-fn rank(value: Option<Value<'_>>) -> (u8, i128, String) {
+/// A flow that was chosen: its place in the table, and its UUID, by which it is known whether it is still there.
+pub type Choice = (u32, u64);
+
+/// Numbers before texts before others.
+type Rank = (u8, i128, String);
+
+fn rank(value: Value<'_>) -> Rank {
     match value {
-        None => (0, 0, String::new()),
-        Some(Value::Int(number)) => (1, number, String::new()),
-        Some(Value::Text(text)) => (2, 0, text.into_owned()),
-        Some(Value::Json(serde_json::Value::Number(number))) => {
-            (1, number.as_i64().map_or(0, i128::from), String::new())
-        }
-        Some(Value::Json(other)) => (2, 0, other.to_string()),
-        Some(Value::Either([first, _])) => rank(Some(*first)),
+        Value::Int(number) => (0, number, String::new()),
+        Value::Text(text) => (1, 0, text.into_owned()),
+        Value::Json(serde_json::Value::Number(number)) => (0, number.as_i64().map_or(0, i128::from), String::new()),
+        Value::Json(serde_json::Value::String(text)) => (1, 0, text),
+        Value::Json(other) => (2, 0, other.to_string()),
+        Value::Either([first, _]) => rank(*first),
+    }
+}
+
+/// Orders UUIDs as their texts, which are hexadecimal without leading zeros.
+fn as_text(uuid: u64) -> (u64, u32) {
+    let zeros = uuid.leading_zeros() / 4;
+    (uuid.checked_shl(zeros * 4).unwrap_or(0), 16 - zeros)
+}
+
+/// The smaller comes first; what lacks the key comes last, descending too.
+fn order(one: &Option<Rank>, other: &Option<Rank>, descending: bool) -> Ordering {
+    match (one, other) {
+        (Some(one), Some(other)) if descending => other.cmp(one),
+        (Some(one), Some(other)) => one.cmp(other),
+        (one, other) => one.is_none().cmp(&other.is_none()),
     }
 }
 
 impl FlowTable {
-    /// Give the flows that a query wants to `emit`, as they stand.
-    pub fn select(&self, query: &Query, mut emit: impl FnMut(&Flow)) {
-        let wanted = self.each().filter(|flow| query.filter.holds(flow, self.options()));
-        match &query.sort_by {
-            None => wanted.skip(query.offset).take(query.limit).for_each(emit),
-            Some(field) => {
-                let mut sorted: Vec<_> =
-                    wanted.map(|flow| (rank(field.value(flow, self.options())), flow.ids.uuid, flow)).collect();
-                sorted.sort_by(|a, b| {
-                    let order = a.0.cmp(&b.0);
-                    (if query.descending { order.reverse() } else { order }).then(a.1.cmp(&b.1))
-                });
-                for (_, _, flow) in sorted.into_iter().skip(query.offset).take(query.limit) {
-                    emit(flow);
-                }
+    /// The flows that a query wants, in its order.
+    pub fn choose(&self, query: &Query) -> Vec<Choice> {
+        let end = query.offset.saturating_add(query.limit);
+        let wanted = (0..self.flows.used())
+            .filter_map(|index| self.flows.get(index).map(|flow| (index, flow)))
+            .filter(|(_, flow)| query.filter.holds(flow, self.options()));
+        let Some(field) = &query.sort_by else {
+            return self
+                .each_once(query, wanted.map(|(index, flow)| (index, flow.ids.uuid)))
+                .take(end)
+                .skip(query.offset)
+                .collect();
+        };
+        let compare = |one: &(Option<Rank>, u32, u64), other: &(Option<Rank>, u32, u64)| {
+            order(&one.0, &other.0, query.descending).then_with(|| as_text(one.2).cmp(&as_text(other.2)))
+        };
+        let mut sorted: Vec<_> =
+            wanted.map(|(index, flow)| (field.value(flow, self.options()).map(rank), index, flow.ids.uuid)).collect();
+        if query.dedup_by.is_none() && end < sorted.len() {
+            // Only the first ones are wanted: nobody sorts the rest.
+            sorted.select_nth_unstable_by(end, compare);
+            sorted.truncate(end);
+        }
+        sorted.sort_unstable_by(compare);
+        let sorted = sorted.into_iter().map(|(_, index, uuid)| (index, uuid));
+        self.each_once(query, sorted).take(end).skip(query.offset).collect()
+    }
+
+    fn each_once<'a>(
+        &'a self,
+        query: &'a Query,
+        choices: impl Iterator<Item = Choice> + 'a,
+    ) -> Box<dyn Iterator<Item = Choice> + 'a> {
+        let Some(field) = &query.dedup_by else { return Box::new(choices) };
+        let mut seen = HashSet::new();
+        Box::new(choices.filter(move |(index, _)| {
+            let value = self.flows.get(*index).and_then(|flow| field.value(flow, self.options()));
+            value.is_none_or(|value| seen.insert(rank(value)))
+        }))
+    }
+
+    /// Give those of the chosen flows to `emit` that are still there, as they stand.
+    pub fn chosen(&self, choices: &[Choice], mut emit: impl FnMut(&Flow)) {
+        for (index, uuid) in choices {
+            if let Some(flow) = self.flows.get(*index).filter(|flow| flow.ids.uuid == *uuid) {
+                emit(flow);
             }
         }
     }

@@ -1,10 +1,10 @@
 """Packets to flows: the native flow table of Skycore.
 
-``Table`` takes packets (single frames, blocks of a TPACKET_V3 ring, pieces of a capture file) and finished counters
-of other sources, and gives ``Batch``es of flow records as JSON lines.  It opens nothing, starts no thread and reads no
-clock.
+``Table`` takes packets (frames, blocks of a TPACKET_V3 ring, pieces of a capture file) and finished counters
+of other sources, and gives ``Batch``es of flow records as JSON lines.  ``CaptureFile`` takes a capture file apart for
+whoever plays it.  Nothing here opens anything, starts a thread or reads a clock.
 """
 
-from skycore_native._native import Batch, Table
+from skycore_native._native import Batch, CaptureFile, Chosen, Table
 
-__all__ = ["Batch", "Table"]
+__all__ = ["Batch", "CaptureFile", "Chosen", "Table"]

@@ -22,6 +22,12 @@ class Batch:
     def __len__(self) -> int: ...
 
 @final
+class Chosen:
+    """Flows that a query has chosen, in its order."""
+
+    def __len__(self) -> int: ...
+
+@final
 class Table:
     """A flow table.
 
@@ -73,6 +79,9 @@ class Table:
     def packet(self, frame: _Bytes, *, time_ns: int, wire_length: int | None = None, link_type: int = 1) -> None:
         """Count one packet.  ``link_type`` is a LINKTYPE_ number; ValueError if it is not understood."""
 
+    def packets(self, frames: Sequence[tuple[int, int, bytes]], *, link_type: int = 1) -> None:
+        """Count several packets, each (time in ns, length on the wire, frame); as ``packet``, at one go."""
+
     def block(self, block: _Bytes, *, link_type: int = 1) -> int:
         """Count the packets of one block of a TPACKET_V3 ring; returns their number.
 
@@ -80,9 +89,11 @@ class Table:
         contradicts itself; packets before the contradiction were counted.
         """
 
-    def pcap(self, piece: _Bytes) -> int:
+    def pcap(self, piece: _Bytes, *, until_ns: int = ...) -> int:
         """Count the packets in the next piece of a pcap or pcapng stream; returns the newest time seen, in ns.
 
+        Before the first packet at or after ``until_ns`` it stops, and returns that packet's time: it and what follows
+        wait for the next call, maybe with an empty piece.
         Raises ValueError, saying at which byte, when the stream is damaged; packets before it were counted.
         """
 
@@ -116,16 +127,48 @@ class Table:
         filter: bytes | None = None,
         sort_by: str | None = None,
         descending: bool = False,
+        dedup_by: str | None = None,
         offset: int = 0,
         limit: int | None = None,
     ) -> Batch:
         """Live flows as they stand; nothing changes by it.
 
-        ``filter`` is the JSON form of a filter (docs/native.md); ``sort_by`` a key as ``Metric.ABBytes``.
-        Raises ValueError for a wrong filter.
+        ``filter`` is the JSON form of a filter (docs/native.md); ``sort_by`` a key as ``Metric.ABBytes``: numbers,
+        then texts, then others, without the key last, equal ones by UUID.  Of those with the same value under
+        ``dedup_by`` the first stays.  Raises ValueError for a wrong filter.
         """
+
+    def choose(
+        self,
+        *,
+        filter: bytes | None = None,
+        sort_by: str | None = None,
+        descending: bool = False,
+        dedup_by: str | None = None,
+        offset: int = 0,
+        limit: int | None = None,
+    ) -> Chosen:
+        """The same flows, to be read in pieces between which packets are counted: 16 bytes each."""
+
+    def chosen(self, chosen: Chosen, begin: int, end: int) -> Batch:
+        """Those from a place up to another, as they stand now; the ones that have left meanwhile are left out."""
 
     def stats(self) -> dict[str, int]:
         """Counters since the table was made; docs/native.md says what they mean."""
 
     def __len__(self) -> int: ...
+
+@final
+class CaptureFile:
+    """A pcap or pcapng stream, in pieces of any size, taken apart into its packets."""
+
+    def __new__(cls) -> CaptureFile: ...
+    def feed(self, piece: bytes) -> list[tuple[int, int, int, bytes]]:
+        """The packets that this piece completes: (time in ns, length on the wire, LINKTYPE_ number, frame).
+
+        The number is one that stands for all of its kind (101 for every kind of bare IP).  Raises ValueError, saying
+        at which byte, when the stream is damaged; packets before the fault are given first, and the next call raises.
+        """
+
+    def end(self) -> None:
+        """The stream has ended.  Raises ValueError when it was damaged, ended within a packet, or held no header."""
