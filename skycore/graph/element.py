@@ -8,6 +8,7 @@ that the metadata's own bytes can be cut out without decoding.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any, Final, Literal, TypeAlias
 
@@ -29,7 +30,9 @@ MAX_DEPTH: Final = 64
 """Objects and lists inside each other, the metadata itself included."""
 
 _MARKS: Final = bytes(ord("0") if byte in b"0123456789" else ord("[") if byte in b"[{" else byte for byte in range(256))
-_LONG_NUMBER: Final = b"0" * 19
+_LONG_DIGITS: Final = b"0" * 19
+# Most of them stand in a string; a number follows one of these in canonical JSON.
+_LONG_NUMBER: Final = re.compile(rb"[:,\[-]0{19}")
 
 
 class Revision(msgspec.Struct, frozen=True, gc=False):
@@ -184,7 +187,11 @@ def canonical_metadata(metadata: Mapping[str, Any]) -> bytes:
         )
     # The encoder writes NaN as null and any integer; only what may hold one, or is deep, is looked at in Python.
     marks = encoded.translate(_MARKS)
-    if b"null" in encoded or _LONG_NUMBER in marks or marks.count(b"[") > MAX_DEPTH:
+    if (
+        b"null" in encoded
+        or (_LONG_DIGITS in marks and _LONG_NUMBER.search(marks) is not None)
+        or marks.count(b"[") > MAX_DEPTH
+    ):
         _check_values(metadata)
     return encoded
 
@@ -195,7 +202,9 @@ def _check_values(metadata: Mapping[str, Any]) -> None:
         place, value, depth = ahead.pop()
         if depth > MAX_DEPTH + 1:
             raise ClaimError(f"metadata is nested deeper than {MAX_DEPTH} levels")
-        if isinstance(value, Mapping):
+        if type(value) is str:
+            continue
+        if type(value) is dict or isinstance(value, Mapping):
             ahead += [(f"the value of {key!r}", member, depth + 1) for key, member in value.items()]
         elif isinstance(value, list | tuple):
             ahead += [(place, member, depth + 1) for member in value]

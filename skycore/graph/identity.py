@@ -7,13 +7,18 @@ while the thing is the same.
 from __future__ import annotations
 
 from functools import lru_cache
+from hashlib import sha1
 from typing import Final
-from uuid import NAMESPACE_OID, uuid5
+from uuid import NAMESPACE_OID
 
 import attrs
 
 KNOWN: Final = "@id"
 """The kind of a Key whose value is the ID itself, as a view gave it or as others have long known it."""
+
+
+_OID: Final = NAMESPACE_OID.bytes
+_VARIANTS: Final = "89ab"
 
 
 @attrs.frozen
@@ -31,8 +36,11 @@ class Key:
 
 @lru_cache(maxsize=16384)
 def uuid_of(text: str) -> str:
-    """UUIDv5 of a text in the namespace OID."""
-    return str(uuid5(NAMESPACE_OID, text))
+    """UUIDv5 of a text in the namespace OID (RFC 4122, section 4.3)."""
+    # What uuid.uuid5 gives, at a third of its cost: an analyzer that takes over a graph asks once for each edge.
+    digest = sha1(_OID + text.encode(), usedforsecurity=False).hexdigest()
+    variant = _VARIANTS[int(digest[16], 16) & 3]
+    return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"
 
 
 def node_id(host_id: str, key: Key) -> str:

@@ -8,8 +8,7 @@ times between two queries is decoded once, for all columns together, and an upda
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Generator, Iterable, Mapping
-from itertools import islice
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from typing import Any, Final, Protocol, final
 
 from skycore.bus import ChangeLog, Cursor
@@ -17,6 +16,7 @@ from skycore.filter import MISSING
 from skycore.graph.adjacency import Adjacency
 from skycore.graph.column import Column
 from skycore.graph.element import Kind, Revision
+from skycore.graph.pieces import shed
 from skycore.graph.projection import UNINDEXED, projection
 
 NODE_KEYS: Final = ("Name", "Type", "TID", "State", "MAC", "Manager")
@@ -193,20 +193,37 @@ class _Build:
         self._node = kind == "node"
         self._extract = projection(kind, (key,))
         self._cursor: Cursor[Revision] = graph.log.cursor()
-        self._ahead = iter(list((graph.nodes if self._node else graph.edges).values()))
+        self._ahead = shed(list((graph.nodes if self._node else graph.edges).values()), _AT_A_TIME)
         self._column = Column()
         self._changed: set[str] = set()
+        self._to_enter: Iterator[list[str]] | None = None
 
     def work(self) -> bool:
         """Do a slice; False when nothing is left."""
-        part = list(islice(self._ahead, _AT_A_TIME))
+        done = self._enter_some() if self._to_enter is not None else self._look_at_some()
+        self._catch_up()
+        return done
+
+    def _look_at_some(self) -> bool:
+        values = self._column.values
+        part = next(self._ahead, None)
+        if part is None:
+            self._to_enter = shed(list(values), _AT_A_TIME)
+            return True
         for revision in part:
             if revision.id not in self._changed:
                 (value,) = self._extract(revision)
                 if value is not MISSING:
-                    self._column.set(revision.id, value)
-        self._catch_up()
-        return bool(part)
+                    values[revision.id] = value
+        return True
+
+    def _enter_some(self) -> bool:
+        assert self._to_enter is not None
+        part = next(self._to_enter, None)
+        for id in part or ():
+            if id in self._column.values:
+                self._column.enter(id)
+        return part is not None
 
     def _catch_up(self) -> None:
         for change in self._cursor.read().changes:

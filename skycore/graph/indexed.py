@@ -108,6 +108,11 @@ class IndexedView(ABC):
     def prepare_key(self, kind: Kind, key: str, ids: Collection[str]) -> Slices[None]:
         """The same for ``values``."""
 
+    def let_go(self) -> Slices[None]:
+        """Give back in slices what this view alone holds; nobody reads it any more."""
+        return
+        yield
+
 
 def finish(work: Slices[T]) -> T:
     """Do the work without pauses, what blocks as well."""

@@ -17,7 +17,7 @@ from skycore.graph.pin import Pin
 from skycore.graph.projection import canonical_key
 from skycore.graph.snapshot import Snapshot
 
-_REFRESH_EACH = 0.1
+_REFRESH_EACH = 0.02
 
 
 @final

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections import defaultdict
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence, Set
 from operator import attrgetter
-from typing import final
+from typing import Final, final
 
 from skycore.bus import ChangeLog
 from skycore.graph.element import Kind, Revision, metadata_parts
 from skycore.graph.index import Indexes
+from skycore.graph.indexed import Slices, finish
+from skycore.graph.pieces import sort_in_pieces
 from skycore.graph.pin import Pin
 from skycore.graph.snapshot import Snapshot
 from skycore.graph.view import Change, Difference
+
+_LET_GO_AT_A_TIME: Final = 2048
 
 _in_order = attrgetter("created_at", "id")
 
@@ -77,16 +82,30 @@ class FixedGraph:
     def extend(self, nodes: Iterable[Revision], edges: Iterable[Revision]) -> None:
         """Add elements, before anybody reads."""
         self.nodes.update((one.id, one) for one in nodes)
-        out: dict[str, list[str]] = {}
-        into: dict[str, list[str]] = {}
+        out: defaultdict[str, list[str]] = defaultdict(list)
+        into: defaultdict[str, list[str]] = defaultdict(list)
+        table = self.edges
         for edge in edges:
-            assert edge.parent is not None
-            assert edge.child is not None
-            self.edges[edge.id] = edge
-            out.setdefault(edge.parent, []).append(edge.id)
-            into.setdefault(edge.child, []).append(edge.id)
-        for table, found in ((self.edges_out, out), (self.edges_in, into)):
-            table.update((id, (*table.get(id, ()), *ids)) for id, ids in found.items())
+            id = edge.id
+            table[id] = edge
+            out[edge.parent].append(id)  # type: ignore[index]
+            into[edge.child].append(id)  # type: ignore[index]
+        for ends, found in ((self.edges_out, out), (self.edges_in, into)):
+            if ends:
+                ends.update((id, (*ends.get(id, ()), *ids)) for id, ids in found.items())
+            else:
+                ends.update(zip(found, map(tuple, found.values()), strict=True))
+
+    def let_go(self) -> Generator[None, None, None]:
+        """Become empty, in slices: to free 100,000 elements takes many milliseconds."""
+        for places in self._places.values():
+            places.clear()
+            yield
+        for table in (self.edges_out, self.edges_in, self.edges, self.nodes):
+            while table:
+                for _ in range(min(len(table), _LET_GO_AT_A_TIME)):
+                    table.popitem()
+                yield
 
     def in_order(self, kind: Kind, ids: Iterable[str]) -> list[str]:
         """Elements, each given once, in the order of their appearance."""
@@ -107,8 +126,13 @@ class PastView(Snapshot):
     """
 
     def __init__(self, revisions: Iterable[Revision], stale: Set[tuple[str, str]] = frozenset()) -> None:
-        ordered = sorted(revisions, key=_in_order)
+        # In pieces: a store's thread makes this view, and the event loop waits for each of them.
+        ordered = finish(sort_in_pieces(list(revisions), _in_order))
         nodes = {revision.id: revision for revision in ordered if revision.parent is None}
         edges = [one for one in ordered if one.parent in nodes and one.child in nodes]
         graph = FixedGraph(nodes.values(), edges)
         super().__init__(graph, Indexes(graph, common=False), Pin(), stale=stale)
+        self._fixed = graph
+
+    def let_go(self) -> Slices[None]:
+        return self._fixed.let_go()

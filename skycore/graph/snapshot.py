@@ -20,13 +20,16 @@ from skycore.graph.fields import fields, is_stale
 from skycore.graph.idset import IdSet, conjuncts, intersection, leaves, resolve
 from skycore.graph.index import Elements, Indexes
 from skycore.graph.indexed import IndexedView, Slices, finish
+from skycore.graph.pieces import shed
 from skycore.graph.pin import Pin
 from skycore.graph.projection import UNINDEXED, canonical_key, projection
 
 _FEW: Final = 64
 _AT_A_TIME: Final = 256
-_EDGES_AT_A_TIME: Final = 384
-_IDS_AT_A_TIME: Final = 8192
+_EDGES_AT_A_TIME: Final = 512
+# What a node costs besides its edges, in edges.
+_A_NODE: Final = 4
+_IDS_AT_A_TIME: Final = 4096
 _SORTED_AT_ONCE: Final = 4096
 _ALL: Final = 1 << 62
 _UNCHANGED: Final = object()
@@ -169,7 +172,7 @@ class Snapshot(IndexedView):
             for node, known in zip(nodes, found, strict=True):
                 if known is None and left > 0:
                     table[node] = around = self._neighbours(direction, filter, node)
-                    left -= len(around) + 1
+                    left -= len(around) + _A_NODE
             if left <= 0:
                 yield
         return None
@@ -387,8 +390,7 @@ class Snapshot(IndexedView):
         yield
         every = yield from self.every(kind)
         ordered: list[str] = []
-        for start in range(0, len(every), _IDS_AT_A_TIME):
-            part = every[start : start + _IDS_AT_A_TIME]
+        for part in shed(every, _IDS_AT_A_TIME):
             if found.negated:
                 ordered += [id for id in part if id not in chosen]
             else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence, Set
 from functools import partial
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, Final, TypeAlias, final
 
 import numpy as np
@@ -27,6 +27,7 @@ None for what is not there any more.  Blocks.
 
 _CHANGING: Final = ("@UpdatedAt", "@Revision")
 _LOADED_AT_A_TIME: Final = 1024
+_FEW: Final = 2048
 
 
 @final
@@ -69,8 +70,7 @@ class TimelineView(IndexedView):
         return self._named(self._timeline.in_order(self._states[kind]))
 
     def every(self, kind: Kind) -> Slices[list[str]]:
-        return self.ids(kind)
-        yield
+        return self._put_in_order(self._states[kind])
 
     def count(self, kind: Kind) -> int:
         return len(self._states[kind])
@@ -82,8 +82,15 @@ class TimelineView(IndexedView):
         return next(iter(finish(self.fetch(kind, [id]))), None)
 
     def in_order(self, kind: Kind, ids: Set[str]) -> Slices[list[str]]:
-        return self._named(self._timeline.in_order(self._states_of(kind, ids)))
-        yield
+        return (yield from self._put_in_order((yield from self._states_of_many(kind, ids))))
+
+    def _put_in_order(self, states: Numbers) -> Slices[list[str]]:
+        if len(states) <= _FEW:
+            return self._named(self._timeline.in_order(states))
+        found: list[list[str]] = []
+        # To sort the IDs of a large graph for the first time takes long.
+        yield lambda: found.append(self._named(self._timeline.in_order(states)))
+        return found[0]
 
     def fetch(self, kind: Kind, ids: Sequence[str]) -> Slices[list[Revision]]:
         states = self._states_of(kind, ids).tolist()
@@ -106,6 +113,13 @@ class TimelineView(IndexedView):
         handles = self._timeline.handles
         states: Numbers = self._state_of[kind][np.fromiter((handles[id] for id in ids), np.int64)]
         return states
+
+    def _states_of_many(self, kind: Kind, ids: Collection[str]) -> Slices[Numbers]:
+        ahead, parts = iter(ids), [np.empty(0, np.int64)]
+        while part := list(islice(ahead, _FEW)):
+            parts.append(self._states_of(kind, part))
+            yield
+        return np.concatenate(parts)
 
     def _named(self, states: Numbers) -> list[str]:
         return self._names[self._elements[states]].tolist()  # type: ignore[no-any-return]
@@ -189,10 +203,10 @@ class TimelineView(IndexedView):
         return [values[code] for code in column.codes(states).tolist()]
 
     def prepare(self, kind: Kind, filter: Filter, ids: Collection[str]) -> Slices[None]:
-        return self._make_known(kind, filter, self._states_of(kind, ids))
+        yield from self._make_known(kind, filter, (yield from self._states_of_many(kind, ids)))
 
     def prepare_key(self, kind: Kind, key: str, ids: Collection[str]) -> Slices[None]:
-        return self._know(kind, canonical_key(kind, key), self._states_of(kind, ids))
+        yield from self._know(kind, canonical_key(kind, key), (yield from self._states_of_many(kind, ids)))
 
     def _make_known(self, kind: Kind, filter: Filter, states: Numbers) -> Slices[None]:
         """Load what a filter asks of states.  Of filters that must all hold, what is known narrows what is loaded."""

@@ -94,7 +94,8 @@ class HistoryReader(Protocol):
         """The graph as it was at ``at``: of each element the revision that was current then.
 
         An element deleted before ``at − duration`` is left out; one deleted in [at − duration, at] is there as
-        its tombstone.  For all revisions of a period ask ``History.revisions_between``.
+        its tombstone.  For all revisions of a period ask ``History.revisions_between``.  The view is the caller's own:
+        a query that is done empties it (``IndexedView.let_go``).
         """
         ...
 
@@ -122,6 +123,14 @@ class History(HistoryReader, Protocol):
 
     def revisions(self, id: str) -> list[Revision]:
         """All revisions of one element, tombstones among them, lowest first; empty when it is not known."""
+        ...
+
+    def density(self, start: int, end: int, parts: int) -> list[int]:
+        """How many changes began in each of ``parts`` equal parts of [start, end] (start < end), for drawing.
+
+        A revision that brings only new counters (``Metric``, ``LastUpdateMetric``) does not count.
+        A store may estimate.
+        """
         ...
 
     def gaps(self, start: int, end: int) -> list[Gap]:

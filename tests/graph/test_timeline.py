@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
+import pytest
 import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skycore.filter import EVERYTHING, Compare, Equals, Filter, Matches, Not, Present
+from skycore.graph import pieces, timeview
+from skycore.graph import timeline as timelines
 from skycore.graph.element import Kind, Revision
 from skycore.graph.graph import Graph
 from skycore.graph.identity import edge_id
@@ -22,6 +25,18 @@ from skycore.gremlin import QueryContext, run
 from skycore.testing.history import last_at
 from tests.gremlin.drawn import METADATA, queries
 from tests.gremlin.naive import Element, Steps, World, answer_of, evaluate, text_of
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _small_pieces() -> Iterator[None]:
+    """Let the smallest graph be put in order as a large one is."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name, value in (
+            (timeview, "_FEW", 1), (timelines, "_RANKED", 2), (pieces, "_BUCKET", 2), (pieces, "_SAMPLES", 1),
+        ):  # fmt: skip
+            patch.setattr(module, name, value)
+        yield
+
 
 NODES = st.sampled_from([f"n{number}" for number in range(5)])
 RELATIONS = st.sampled_from(["layer2", "ownership"])

@@ -10,7 +10,7 @@ import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from skycore.graph import column, index, snapshot
+from skycore.graph import column, index, past, pieces, snapshot
 from skycore.graph.claimant import Claimant
 from skycore.graph.graph import Graph
 from skycore.graph.identity import edge_id
@@ -18,7 +18,7 @@ from skycore.graph.live import LiveView
 from skycore.gremlin import Limits, Planner, QueryContext, execution, operation, run
 from skycore.gremlin.execution import _pin
 from skycore.gremlin.operation import GRAPH, Execution, Stream, Work
-from skycore.gremlin.steps import moves, order
+from skycore.gremlin.steps import moves, order, subgraph
 from tests.gremlin.drawn import METADATA, queries
 from tests.gremlin.naive import Element, Steps, World, answer_of, evaluate, text_of
 
@@ -40,7 +40,9 @@ def _small_slices(monkeypatch: pytest.MonkeyPatch) -> None:
         (snapshot, "_FEW", 0), (snapshot, "_IDS_AT_A_TIME", 1), (snapshot, "_EDGES_AT_A_TIME", 1),
         (snapshot, "_AT_A_TIME", 1), (column, "_AT_A_TIME", 1), (column, "_PREDICATES", 3),
         (index, "_AT_A_TIME", 1), (index, "_KEYS", 3), (operation, "CHUNK", 1), (moves, "_FIRST", 1),
-        (moves, "CHUNK", 1), (order, "_BUCKET", 2), (order, "_SAMPLES", 1),
+        (moves, "CHUNK", 1), (order, "_BUCKET", 2), (pieces, "_BUCKET", 2), (pieces, "_SAMPLES", 1),
+        (pieces, "_SPREAD_AT_A_TIME", 1), (past, "_LET_GO_AT_A_TIME", 1), (subgraph, "CHUNK", 1),
+        (subgraph, "_EDGES", 1),
     ]:  # fmt: skip
         monkeypatch.setattr(module, name, value)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import trio
 from skycore.errors import GremlinExecutionError
 from skycore.graph.element import build_revision, canonical_metadata
 from skycore.gremlin import Limits, QueryContext, run
+from skycore.role import memory
 from skycore.storage.contract import RevisionRecord
 from skycore.storage.embedded import EmbeddedStore
 from skycore.testing.views import ListView
@@ -72,6 +75,17 @@ QUERIES = [
 SLICE = 0.05
 
 
+@pytest.fixture
+def own_schedule() -> Iterator[None]:
+    """As in every process of ours, no full collection of garbage comes while a query runs."""
+    thresholds = gc.get_threshold()
+    memory.take_over()
+    yield
+    gc.set_threshold(*thresholds)
+    gc.unfreeze()
+
+
+@pytest.mark.usefixtures("own_schedule")
 @pytest.mark.parametrize("query", QUERIES)
 async def test_others_run_while_a_query_over_the_past_does(store: EmbeddedStore, query: str) -> None:
     turns: list[float] = []
