@@ -6,20 +6,19 @@ power cut.  The file has one table; its layout's number is SQLite's ``user_versi
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, final
 
 import structlog
 import trio
 
-from skycore.errors import DuplicatedResource, ResourceNotFound, StorageError, StoreInUse
+from skycore.errors import DuplicatedResource, ResourceNotFound, StorageError
 from skycore.resource.contract import Action, Event, Resource, Watch, event_log, in_order
+from skycore.sqlitefile import SqliteFile
 
 log = structlog.get_logger(__name__)
 
@@ -50,62 +49,41 @@ class EmbeddedResources:
         self._found: dict[tuple[str, str], Resource] = {}
         self._by_kind: dict[str, dict[str, Resource]] = {}
         self._log = event_log()
-        self._file: sqlite3.Connection | None = None
-        self._lock_file: int | None = None
+        self._file = SqliteFile(self.path, holds="API objects", prepare=self._prepare)
         self._turn = trio.Lock()
         self._deadlines_changed = trio.Event()
 
     def open(self) -> None:
-        folder = self.path.parent
+        self._file.open()
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock_file = os.open(folder / "resources.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            self.close()
-            raise StoreInUse(
-                f"{self.path} is in use by another process; stop it, or give storage.embedded.path another folder"
-            ) from error
-        except OSError as error:
-            self.close()
-            raise StorageError(f"{folder} cannot be used for API objects: {error.strerror}") from error
-        try:
-            with self._errors("opened"):
-                self._open_file()
+            with self._file.writing() as writer:
+                writer.execute("DELETE FROM resource WHERE expires_at <= ?", (self._clock(),))
+                rows = writer.execute("SELECT kind, id, json, created_at, expires_at FROM resource").fetchall()
         except BaseException:
-            self.close()
+            self._file.close()
             raise
-
-    def _open_file(self) -> None:
-        file = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
-        self._file = file
-        os.chmod(self.path, 0o600)
-        (version,) = file.execute("PRAGMA user_version").fetchone()
-        if version > _VERSION:
-            raise StorageError(
-                f"{self.path} has layout {version}, and this version of Skycore knows {_VERSION}; run a newer one"
-            )
-        file.execute("PRAGMA journal_mode=WAL").fetchall()
-        file.execute("PRAGMA synchronous=FULL")
-        if version < _VERSION:
-            file.execute("BEGIN IMMEDIATE")
-            file.execute(_LAYOUT)
-            file.execute(f"PRAGMA user_version={_VERSION}")
-            file.execute("COMMIT")
-        file.execute("DELETE FROM resource WHERE expires_at <= ?", (self._clock(),))
-        rows = file.execute("SELECT kind, id, json, created_at, expires_at FROM resource").fetchall()
         self._found = in_order(Resource(kind, id, bytes(json), born, ends) for kind, id, json, born, ends in rows)
         self._by_kind = {}
         for resource in self._found.values():
             self._by_kind.setdefault(resource.kind, {})[resource.id] = resource
 
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version > _VERSION:
+            raise StorageError(
+                f"{self.path} has layout {version}, and this version of Skycore knows {_VERSION}; run a newer one"
+            )
+        os.chmod(self.path, 0o600)
+        connection.execute("PRAGMA journal_mode=WAL").fetchall()
+        connection.execute("PRAGMA synchronous=FULL")
+        if version < _VERSION:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute(_LAYOUT)
+            connection.execute(f"PRAGMA user_version={_VERSION}")
+            connection.execute("COMMIT")
+
     def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-        if self._lock_file is not None:
-            os.close(self._lock_file)
-            self._lock_file = None
+        self._file.close()
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         task_status.started()
@@ -179,19 +157,5 @@ class EmbeddedResources:
         await trio.to_thread.run_sync(self._commit, statement, values)
 
     def _commit(self, statement: str, values: tuple[object, ...]) -> None:
-        if self._file is None:
-            raise StorageError(f"{self.path} is not open")
-        with self._errors("written (nothing was changed)"):
-            self._file.execute(statement, values)
-
-    @contextmanager
-    def _errors(self, doing: str) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            name = getattr(error, "sqlite_errorname", "")
-            if name in ("SQLITE_CORRUPT", "SQLITE_NOTADB"):
-                hint = f"the file is damaged; move {self.path.name}* aside, or put back a copy"
-            else:
-                hint = f"look at the space and the permissions of {self.path.parent}"
-            raise StorageError(f"{self.path} could not be {doing}: {error}; {hint}") from error
+        with self._file.writing() as writer:
+            writer.execute(statement, values)

@@ -69,6 +69,9 @@ class AbsentStore:
     def revisions(self, id: str) -> list[Revision]:
         self._refuse()
 
+    def density(self, start: int, end: int, parts: int) -> list[int]:
+        self._refuse()
+
     def gaps(self, start: int, end: int) -> list[Gap]:
         self._refuse()
 

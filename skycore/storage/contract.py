@@ -159,6 +159,14 @@ class Store(Protocol):
         """All revisions of one element, tombstones among them, lowest first; empty when it is not known."""
         ...
 
+    def density(self, start: int, end: int, parts: int) -> list[int]:
+        """How many changes began in each of ``parts`` equal parts of [start, end] (start < end), for drawing.
+
+        A revision that brings only new counters (``Metric``, ``LastUpdateMetric``) does not count.
+        A store may estimate.
+        """
+        ...
+
     def gaps(self, start: int, end: int) -> list[Gap]:
         """The gaps that overlap [start, end] (milliseconds since the epoch), earliest first."""
         ...

@@ -18,13 +18,15 @@ from skycore.errors import StorageError
 from skycore.graph.element import Revision
 from skycore.graph.past import PastView
 from skycore.graph.view import Difference, GraphView
+from skycore.sqlitefile import SqliteFile
 from skycore.storage import reading
 from skycore.storage.contract import Gap, Record, RevisionRecord, StaleInterval
-from skycore.storage.file import HistoryFile
+from skycore.storage.density import density
 from skycore.storage.past import Past
 from skycore.storage.reading import FOR_EVER
 from skycore.storage.recent import RecentWindow
 from skycore.storage.rows import Rows
+from skycore.storage.schema import prepare
 from skycore.storage.upkeep import Retention, SteadyClock, Upkeep
 
 _FILE: Final = "history.sqlite"
@@ -64,7 +66,7 @@ class EmbeddedStore:
 
     def __init__(self, settings: Settings) -> None:
         self.path = Path(settings.path) / _FILE
-        self._file = HistoryFile(self.path)
+        self._file = SqliteFile(self.path, holds="history", prepare=lambda connection: prepare(connection, self.path))
         self._clock = SteadyClock()
         self._upkeep = Upkeep(
             self._file,
@@ -240,6 +242,10 @@ class EmbeddedStore:
     def revisions(self, id: str) -> list[Revision]:
         with self._file.reading() as reader:
             return reading.revisions_of(reader, id)
+
+    def density(self, start: int, end: int, parts: int) -> list[int]:
+        with self._file.reading() as reader:
+            return density(reader, _within(start), _within(end), parts)
 
     def gaps(self, start: int, end: int) -> list[Gap]:
         query = 'SELECT origin, start, "end", lost FROM gap WHERE start <= ? AND "end" >= ? ORDER BY start, origin'

@@ -1,293 +1,170 @@
 """The embedded store of flows: SQLite, one writer at a time (docs/captures.md#where-flows-are-kept).
 
 A flow is kept as it was last (by UUID), what it did between two ticks as a series, and packets kept of it apart.  What
-comes a second time changes nothing: a series has one row for each (UUID, Last).
+comes a second time changes nothing: a series has one row for each (UUID, Last), and is added up once.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Annotated, Any, Final, final
+from typing import Final, final
 
-import attrs
 import msgspec
 
-from skycore.errors import StorageError
+from skycore.sqlitefile import SqliteFile
+from skycore.storage import flow_schema, talkers
+from skycore.storage.flow_rows import Counted, FlowRows, Row
 
 FILE: Final = "flows.sqlite"
-_VERSION: Final = 1
-_SCHEMA: Final = """
-CREATE TABLE flow (
-    uuid TEXT PRIMARY KEY, start INTEGER NOT NULL, last INTEGER NOT NULL, tracking TEXT NOT NULL, l3 TEXT NOT NULL,
-    parent TEXT NOT NULL, node TEXT NOT NULL, capture TEXT NOT NULL, application TEXT NOT NULL, json BLOB NOT NULL
-);
-CREATE INDEX flow_last ON flow (last);
-CREATE INDEX flow_tracking ON flow (tracking);
-CREATE INDEX flow_node ON flow (node);
-CREATE TABLE metric (
-    uuid TEXT NOT NULL, last INTEGER NOT NULL, start INTEGER NOT NULL, ab_packets INTEGER NOT NULL,
-    ab_bytes INTEGER NOT NULL, ba_packets INTEGER NOT NULL, ba_bytes INTEGER NOT NULL, rtt INTEGER NOT NULL,
-    PRIMARY KEY (uuid, last)
-) WITHOUT ROWID;
-CREATE INDEX metric_last ON metric (last);
-CREATE TABLE raw_packet (
-    uuid TEXT NOT NULL, number INTEGER NOT NULL, time INTEGER NOT NULL, link_type INTEGER NOT NULL, data BLOB NOT NULL,
-    PRIMARY KEY (uuid, number)
-) WITHOUT ROWID;
-CREATE INDEX raw_packet_time ON raw_packet (time);
-"""
-_PUT_FLOW: Final = """
-INSERT INTO flow VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (uuid) DO UPDATE SET
-    start = excluded.start, last = excluded.last, application = excluded.application, json = excluded.json
-    WHERE excluded.last >= flow.last
-"""
 _DAY_MS: Final = 86_400_000
 _SLICE: Final = 5000
+# Measurements come late: an agent sends what it has when it is connected again.
+_SETTLED_MS: Final = 60_000
+_PAGES_A_SLICE: Final = 256
+_SPARE_PAGES: Final = 512
 
-Number = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
-Word = Annotated[str, msgspec.Meta(max_length=4096)]
-
-
-class _Metric(msgspec.Struct, gc=False):
-    Start: Number
-    Last: Number
-    ABPackets: Number = 0
-    ABBytes: Number = 0
-    BAPackets: Number = 0
-    BABytes: Number = 0
-    RTT: Number = 0
-
-
-class _Flow(msgspec.Struct, gc=False):
-    UUID: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
-    Start: Number
-    Last: Number
-    TrackingID: Word = ""
-    L3TrackingID: Word = ""
-    ParentUUID: Word = ""
-    NodeTID: Word = ""
-    CaptureID: Word = ""
-    Application: Word = ""
-    LastUpdateMetric: _Metric | None = None
-
-
-class _RawPacket(msgspec.Struct, gc=False):
-    UUID: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
-    Timestamp: Number
-    Index: Number
-    Data: str
-    LinkType: Number
-
-
-_flow = msgspec.json.Decoder(_Flow).decode
-_raw = msgspec.json.Decoder(_RawPacket).decode
-
-
-@final
-@attrs.frozen
-class FlowRows:
-    """What one commit takes, as rows; ``refused`` records could not be understood."""
-
-    flows: list[tuple[Any, ...]] = attrs.field(factory=list)
-    metrics: list[tuple[Any, ...]] = attrs.field(factory=list)
-    raw_packets: list[tuple[Any, ...]] = attrs.field(factory=list)
-    refused: list[str] = attrs.field(factory=list)
-
-    def add(self, flows: Iterable[msgspec.Raw], raw_packets: Iterable[msgspec.Raw]) -> None:
-        """Records as they came from an agent; what is wrong is refused by itself."""
-        for record in flows:
-            try:
-                self._add_flow(bytes(record))
-            except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-                self.refused.append(f"a flow: {error}")
-        for record in raw_packets:
-            try:
-                packet = _raw(record)
-                data = base64.b64decode(packet.Data, validate=True)
-            except (msgspec.DecodeError, UnicodeError, RecursionError, binascii.Error) as error:
-                self.refused.append(f"a packet: {error}")
-            else:
-                self.raw_packets.append((packet.UUID, packet.Index, packet.Timestamp, packet.LinkType, data))
-
-    def _add_flow(self, json: bytes) -> None:
-        flow = _flow(json)
-        self.flows.append(
-            (
-                flow.UUID,
-                flow.Start,
-                flow.Last,
-                flow.TrackingID,
-                flow.L3TrackingID,
-                flow.ParentUUID,
-                flow.NodeTID,
-                flow.CaptureID,
-                flow.Application,
-                json,
-            )
-        )
-        one = flow.LastUpdateMetric
-        if one is not None:
-            counted = (one.ABPackets, one.ABBytes, one.BAPackets, one.BABytes)
-            if any(counted):
-                self.metrics.append((flow.UUID, one.Last, one.Start, *counted, one.RTT))
+_REMOVE: Final = (
+    "DELETE FROM flow WHERE id IN (SELECT id FROM flow WHERE last < ? ORDER BY last LIMIT ?)",
+    "DELETE FROM metric WHERE (flow, last) IN (SELECT flow, last FROM metric WHERE last < ? ORDER BY last LIMIT ?)",
+    "DELETE FROM raw_packet WHERE (flow, number) IN "
+    "(SELECT flow, number FROM raw_packet WHERE time < ? ORDER BY time LIMIT ?)",
+)
+_OLDEST: Final = """
+SELECT min(last) FROM (
+    SELECT * FROM (SELECT last FROM flow ORDER BY last LIMIT 1 OFFSET ?1)
+    UNION ALL SELECT * FROM (SELECT last FROM metric ORDER BY last LIMIT 1 OFFSET ?1)
+)
+"""
 
 
 @final
 class FlowStore:
-    """Flows in one file.  All calls block; one thread at a time may make them.  They raise StorageError."""
+    """Flows in one file.  All calls block and raise StorageError; ``commit`` and ``maintain`` take turns."""
 
     def __init__(self, folder: Path, *, retention_days: float, max_bytes: int) -> None:
         self.path = folder / FILE
-        self._retention_days = retention_days
+        self._retention_ms = int(retention_days * _DAY_MS)
         self._max_bytes = max_bytes
-        self._database: sqlite3.Connection | None = None
+        self._file = SqliteFile(
+            self.path, holds="flows", prepare=lambda connection: flow_schema.prepare(connection, self.path)
+        )
 
     def open(self) -> None:
-        try:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._database = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=10.0)
-            self._prepare(self._database)
-        except (sqlite3.Error, OSError) as error:
-            self.close()
-            raise StorageError(
-                f"{self.path} could not be opened: {error}; make its folder writable, or move a damaged file away"
-            ) from error
-        except StorageError:
-            self.close()
-            raise
-
-    def _prepare(self, database: sqlite3.Connection) -> None:
-        database.execute("PRAGMA journal_mode = WAL")
-        database.execute("PRAGMA synchronous = NORMAL")
-        (version,) = database.execute("PRAGMA user_version").fetchone()
-        if version > _VERSION:
-            raise StorageError(f"{self.path} was written by a newer version; give the analyzer another folder")
-        if version == 0:
-            database.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT;")
+        self._file.open()
 
     @property
     def is_open(self) -> bool:
-        return self._database is not None
+        return self._file.is_open
 
     def close(self) -> None:
         """Idempotent."""
-        database, self._database = self._database, None
-        if database is not None:
-            database.close()
+        self._file.close()
+
+    def reading(self) -> AbstractContextManager[sqlite3.Connection]:
+        """A connection that sees one moment of the file."""
+        return self._file.reading()
+
+    # Writing
 
     def commit(self, rows: FlowRows) -> None:
         """Keep all of it, or nothing."""
-        with self._transaction() as database:
-            database.executemany(_PUT_FLOW, rows.flows)
-            database.executemany("INSERT OR IGNORE INTO metric VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows.metrics)
-            database.executemany("INSERT OR IGNORE INTO raw_packet VALUES (?, ?, ?, ?, ?)", rows.raw_packets)
+        with self._file.writing() as writer:
+            ids = _put(writer, rows.flows)
+            talkers.note(writer, _new(writer, [(ids[one.uuid], one) for one in rows.counted.values()]))
+            writer.executemany(flow_schema.ADD_RAW_PACKET, rows.raw_packets)
 
     def maintain(self, now_ms: int) -> int:
-        """Remove some of what is too old, or too much; returns how many rows went, 0 when nothing is left to do."""
-        gone = 0
-        with self._transaction() as database:
-            if self._retention_days:
-                gone += self._remove(database, now_ms - int(self._retention_days * _DAY_MS))
-            if not gone and self._max_bytes and self._used(database) > self._max_bytes:
-                found = database.execute("SELECT last FROM metric ORDER BY last LIMIT 1 OFFSET ?", (_SLICE,)).fetchone()
-                gone += self._remove(database, now_ms if found is None else found[0] + 1)
-        return gone
+        """One short piece of upkeep: remove what is old or too much, cut sums, give space back; 0: there is none."""
+        with self._file.writing() as writer:
+            if self._retention_ms and (gone := _remove(writer, now_ms - self._retention_ms)):
+                return gone
+            if talkers.add_up(writer, now_ms - _SETTLED_MS):
+                return 1
+            used, free = _pages(writer)
+            (size,) = writer.execute("PRAGMA page_size").fetchone()
+            if self._max_bytes and used * size > self._max_bytes:
+                (oldest,) = writer.execute(_OLDEST, (_SLICE,)).fetchone()
+                if gone := _remove(writer, now_ms if oldest is None else oldest + 1):
+                    return gone
+        spare = free - max(_SPARE_PAGES, used // 10)
+        if spare <= 0:
+            return 0
+        self._file.vacuum(min(spare, _PAGES_A_SLICE), last=spare <= _PAGES_A_SLICE)
+        return spare if self._shrunk(free) else 0
 
-    def _remove(self, database: sqlite3.Connection, before_ms: int) -> int:
-        return sum(
-            database.execute(statement, (before_ms, _SLICE)).rowcount
-            for statement in (
-                "DELETE FROM flow WHERE rowid IN (SELECT rowid FROM flow WHERE last < ? ORDER BY last LIMIT ?)",
-                "DELETE FROM metric WHERE (uuid, last) IN "
-                "(SELECT uuid, last FROM metric WHERE last < ? ORDER BY last LIMIT ?)",
-                "DELETE FROM raw_packet WHERE (uuid, number) IN "
-                "(SELECT uuid, number FROM raw_packet WHERE time < ? ORDER BY time LIMIT ?)",
-            )
-        )
+    def _shrunk(self, free: int) -> bool:
+        """Whether there are fewer free pages; a file of version 1 cannot shrink."""
+        with self._file.reading() as reader:
+            return _pages(reader)[1] < free
 
-    def _used(self, database: sqlite3.Connection) -> int:
-        (pages,) = database.execute("PRAGMA page_count").fetchone()
-        (free,) = database.execute("PRAGMA freelist_count").fetchone()
-        (size,) = database.execute("PRAGMA page_size").fetchone()
-        return int((pages - free) * size)
-
-    # ------------------------------------------------------------------ reading
-
-    def flows(self, *, since_ms: int = 0, until_ms: int = (1 << 63) - 1, limit: int = 10_000) -> list[bytes]:
-        """Flows that were alive in a time, as JSON, those that ended last first."""
-        return [
-            json
-            for (json,) in self._select(
-                "SELECT json FROM flow WHERE last >= ? AND start <= ? ORDER BY last DESC LIMIT ?",
-                (since_ms, until_ms, limit),
-            )
-        ]
-
-    def metrics(self, uuid: str) -> list[tuple[int, ...]]:
-        """(start, last, AB packets, AB bytes, BA packets, BA bytes, RTT) of a flow, in order."""
-        return list(
-            self._select(
-                "SELECT start, last, ab_packets, ab_bytes, ba_packets, ba_bytes, rtt FROM metric WHERE uuid = ? "
-                "ORDER BY last",
-                (uuid,),
-            )
-        )
-
-    def raw_packets(self, uuid: str) -> list[tuple[int, int, int, bytes]]:
-        """(number, time in ms, LINKTYPE_, bytes) of the packets kept of a flow."""
-        return list(
-            self._select("SELECT number, time, link_type, data FROM raw_packet WHERE uuid = ? ORDER BY number", (uuid,))
-        )
+    # Reading
 
     def counts(self) -> dict[str, int]:
         """Rows of each table."""
-        return {
-            table: next(self._select(f"SELECT count(*) FROM {table}", ()))[0]
-            for table in ("flow", "metric", "raw_packet")
-        }
-
-    def _select(self, statement: str, values: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
-        try:
-            return iter(self._open().execute(statement, values).fetchall())
-        except sqlite3.Error as error:
-            raise StorageError(f"{self.path} cannot be read: {error}") from error
-
-    def _open(self) -> sqlite3.Connection:
-        if self._database is None:
-            raise StorageError(f"{self.path} is closed")
-        return self._database
-
-    def _transaction(self) -> _Transaction:
-        return _Transaction(self._open(), self.path)
+        with self._file.reading() as reader:
+            return {
+                table: reader.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+                for table in ("flow", "metric", "raw_packet", "talk", "talk_log")
+            }
 
 
-@final
-class _Transaction:
-    def __init__(self, database: sqlite3.Connection, path: Path) -> None:
-        self._database = database
-        self._path = path
+def _put(writer: sqlite3.Connection, flows: Mapping[str, Row]) -> dict[str, int]:
+    """Keep flows as they are now, unless a younger record of them is there; returns their numbers."""
+    known = {
+        uuid: row for uuid, *row in writer.execute(flow_schema.KNOWN, (msgspec.json.encode(list(flows)).decode(),))
+    }
+    (last_id,) = writer.execute("SELECT ifnull(max(id), 0) FROM flow").fetchone()
+    ids: dict[str, int] = {}
+    new, moved, replaced = list[Row](), list[Row](), list[Row]()
+    for uuid, row in flows.items():
+        found = known.get(uuid)
+        if found is None:
+            last_id += 1
+            ids[uuid] = last_id
+            new.append((last_id, *row))
+            continue
+        id, last, *settled = found
+        ids[uuid] = id
+        if row[2] < last:
+            continue
+        if settled == list(row[3 : flow_schema.SETTLED]):
+            moved.append((row[1], row[2], *row[flow_schema.SETTLED :], id))
+        else:
+            replaced.append((*row, id))
+    writer.executemany(flow_schema.ADD, new)
+    writer.executemany(flow_schema.MOVE, moved)
+    writer.executemany(flow_schema.REPLACE, replaced)
+    return ids
 
-    def __enter__(self) -> sqlite3.Connection:
-        self._run("BEGIN IMMEDIATE")
-        return self._database
 
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if error is None:
-            self._run("COMMIT")
-            return
-        if self._database.in_transaction:
-            self._database.rollback()
-        if isinstance(error, sqlite3.Error):
-            raise StorageError(f"{self._path} cannot be written: {error}") from error
+def _new(writer: sqlite3.Connection, counted: list[tuple[int, Counted]]) -> list[Counted]:
+    """Keep measurements, with the numbers of their flows; returns those that were not there."""
+    if not counted:
+        return []
+    rows = [(id, *one[1:8]) for id, one in counted]
+    writer.execute("SAVEPOINT measurements")
+    if writer.executemany(flow_schema.ADD_METRIC, rows).rowcount == len(rows):
+        writer.execute("RELEASE measurements")
+        return [one for _, one in counted]
+    # Some came before: one by one, to see which.
+    writer.execute("ROLLBACK TO measurements")
+    new = [
+        one for row, (_, one) in zip(rows, counted, strict=True) if writer.execute(flow_schema.ADD_METRIC, row).rowcount
+    ]
+    writer.execute("RELEASE measurements")
+    return new
 
-    def _run(self, statement: str) -> None:
-        try:
-            self._database.execute(statement)
-        except sqlite3.Error as error:
-            if self._database.in_transaction:
-                self._database.rollback()
-            raise StorageError(f"{self._path} cannot be written: {error}") from error
+
+def _remove(writer: sqlite3.Connection, before_ms: int) -> int:
+    gone = sum(writer.execute(statement, (before_ms, _SLICE)).rowcount for statement in _REMOVE)
+    return gone + talkers.remove(writer, before_ms, _SLICE)
+
+
+def _pages(connection: sqlite3.Connection) -> tuple[int, int]:
+    """(used, free) pages of the file."""
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    (free,) = connection.execute("PRAGMA freelist_count").fetchone()
+    return pages - free, free

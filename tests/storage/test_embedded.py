@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from skycore import sqlitefile
 from skycore.errors import StorageError
 from skycore.graph.element import Revision
-from skycore.storage import file, reading
+from skycore.storage import reading
 from skycore.storage.contract import Mark
 from skycore.storage.embedded import EmbeddedStore
 from skycore.testing.history import maintain
@@ -223,8 +224,8 @@ def test_a_value_that_sqlite_cannot_hold_stops_nothing_else(tmp_path: Path) -> N
 
 def test_the_log_beside_the_file_stays_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Even while a reader never lets go of its snapshot for long."""
-    monkeypatch.setattr(file, "CHECKPOINT_BYTES", 1 << 20)
-    monkeypatch.setattr(file, "WAL_BYTES", 4 << 20)
+    monkeypatch.setattr(sqlitefile, "CHECKPOINT_BYTES", 1 << 20)
+    monkeypatch.setattr(sqlitefile, "WAL_BYTES", 4 << 20)
     store = _store(tmp_path)
     store.open()
     stop = threading.Event()

@@ -1,4 +1,7 @@
-"""The embedded store's file and the connections to it: one that writes, and one with a snapshot for each reader."""
+"""An SQLite file of this process alone: a lock, one connection that writes, and one with a snapshot for each reader.
+
+History, flows and API objects are kept in such files (WAL mode); what differs is their tables.
+"""
 
 from __future__ import annotations
 
@@ -6,32 +9,37 @@ import fcntl
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, final
 
 from skycore.errors import StorageError, StoreInUse
-from skycore.storage.schema import PAGE_BYTES, prepare
 
-_LOCK: Final = "history.lock"
 # The log that is copied into the file when it has grown to this size; copying more at once costs less.
-CHECKPOINT_BYTES = 64 << 20
+CHECKPOINT_BYTES: Final = 64 << 20
 # A reader that stays in an old snapshot keeps the log growing; beyond this size the writer waits for readers a moment.
-WAL_BYTES = 4 * CHECKPOINT_BYTES
+WAL_BYTES: Final = 4 * CHECKPOINT_BYTES
 _IDLE_READERS: Final = 4
+
+Prepare = Callable[[sqlite3.Connection], None]
 
 
 @final
-class HistoryFile:
-    """One SQLite file, locked for this process.
+class SqliteFile:
+    """One SQLite file ``NAME.sqlite``, locked for this process by ``NAME.lock`` beside it.
 
+    ``holds`` says in error texts what the file is for.  ``prepare`` gets each new writing connection: it sets the mode
+    (WAL), makes the tables or brings them to our version, and raises StorageError for a file that is not ours.
+    What the folder holds is for its owner alone: it is made with mode 0700.
     Everything that goes wrong is a StorageError; the last one of writing and of reading is in ``errors`` until the
     same succeeds.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, holds: str, prepare: Prepare) -> None:
         self.path = path
+        self._holds = holds
+        self._prepare = prepare
         self.errors: dict[str, str] = {}
         self._lock_file: int | None = None
         self._writer: sqlite3.Connection | None = None
@@ -44,7 +52,7 @@ class HistoryFile:
         folder = self.path.parent
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock_file = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._lock_file = os.open(self.path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             self.close()
@@ -53,7 +61,7 @@ class HistoryFile:
             ) from error
         except OSError as error:
             self.close()
-            raise StorageError(f"{folder} cannot be used for history: {error.strerror}") from error
+            raise StorageError(f"{folder} cannot be used for {self._holds}: {error.strerror}") from error
         try:
             with self._storage_errors("opened"):
                 self._open_writer()
@@ -85,10 +93,11 @@ class HistoryFile:
     def _open_writer(self) -> sqlite3.Connection:
         writer = self._connect()
         try:
-            prepare(writer, self.path)
-            writer.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_BYTES // PAGE_BYTES}")
-            writer.execute(f"PRAGMA journal_size_limit={CHECKPOINT_BYTES}")
             writer.execute("PRAGMA cache_size=-32768")
+            self._prepare(writer)
+            (page_bytes,) = writer.execute("PRAGMA page_size").fetchone()
+            writer.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_BYTES // page_bytes}")
+            writer.execute(f"PRAGMA journal_size_limit={CHECKPOINT_BYTES}")
         except BaseException:
             writer.close()
             raise
@@ -125,7 +134,7 @@ class HistoryFile:
         """The writer's turn, and a transaction that is committed when the block ends well, else rolled back."""
         with self._writing:
             self._check_open()
-            with self._storage_errors("written (nothing of this batch was stored)"):
+            with self._storage_errors("written (nothing was changed)"):
                 writer = self._writer or self._open_writer()
                 try:
                     writer.execute("BEGIN IMMEDIATE")
