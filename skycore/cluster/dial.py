@@ -52,6 +52,15 @@ def tls(
     return dial
 
 
+def peer_of(stream: trio.SocketStream | trio.SSLStream[trio.SocketStream]) -> Address | None:
+    """Where the other end is, as a number; None within one process."""
+    plain = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
+    if plain.socket.family not in (socket.AF_INET, socket.AF_INET6):
+        return None
+    host, port = plain.socket.getpeername()[:2]
+    return Address(host, port)
+
+
 def leads_to(address: Address, listeners: Iterable[Address]) -> bool:
     """Whether an address, without asking a name server, is one at which these listeners of this machine are reached.
 

@@ -15,7 +15,7 @@ import attrs
 import structlog
 import trio
 
-from skycore.cluster.messages import Captures, FlowAck, FlowGap, FromAgent
+from skycore.cluster.messages import Captures, FlowAck, FlowGap, FromAgent, ToParts
 from skycore.cluster.spool import Lost, Spool
 from skycore.errors import StorageError
 from skycore.flow.batch import FlowBatch, array
@@ -137,12 +137,12 @@ class FlowForwarder:
         self._bytes += size
         self.state.sent += 1
 
-    async def take(self, analyzer: str, message: Captures | FlowAck) -> None:
+    async def take(self, analyzer: str, message: ToParts) -> None:
         """What an analyzer wants, or what it has safe."""
         if isinstance(message, Captures):
             self._want(analyzer, message.orders)
             return
-        if analyzer != self.state.analyzer:
+        if not isinstance(message, FlowAck) or analyzer != self.state.analyzer:
             return
         await trio.to_thread.run_sync(self._reader.acknowledge, message.epoch, message.seq)
         while self._in_flight and self._in_flight[0][:2] <= (message.epoch, message.seq):

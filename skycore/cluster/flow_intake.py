@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol, final
 
 import attrs
+import msgspec
 import structlog
 import trio
 
 from skycore.cluster.intake import AgentLink
-from skycore.cluster.messages import Captures, FlowAck, FlowGap, Flows, FromAnalyzer
+from skycore.cluster.messages import Captures, FlowAck, FlowGap, Flows, FromAnalyzer, FromParts
 from skycore.errors import StorageError
+from skycore.flow.enhance import Enhancer
 from skycore.flow.order import CaptureOrder
-from skycore.storage.flows import FlowRows, FlowStore
+from skycore.storage.flow_rows import FlowRows
+from skycore.storage.flows import FlowStore
 
 log = structlog.get_logger(__name__)
 
@@ -24,6 +26,7 @@ _MAINTAIN_EACH: Final = 60.0
 _AT_ONCE: Final = 64
 """Batches of one commit, at most."""
 
+Record = bytes | msgspec.Raw
 Send = Callable[[FromAnalyzer], Awaitable[None]]
 
 
@@ -61,12 +64,17 @@ class _Waiting:
 
 @final
 class FlowIntake:
-    """Implements skycore.cluster.intake.IntakePart; ``store`` is None where flows are not kept, only acknowledged."""
+    """Implements skycore.cluster.intake.IntakePart; ``store`` is None where flows are not kept, only acknowledged.
 
-    def __init__(self, store: FlowStore | None) -> None:
+    Records get what ``enhancer`` knows before they are kept.  ``on_commit`` is called on the event loop with those of
+    each commit, as JSON; of a flow of which there are several with the last one.
+    """
+
+    def __init__(self, store: FlowStore | None, enhancer: Enhancer) -> None:
         self.store = store
+        self._enhancer = enhancer
         self.state = FlowState()
-        self._turn = threading.Lock()
+        self.on_commit: Callable[[Sequence[bytes]], None] | None = None
         self._flushing = trio.Lock()
         self._waiting: list[_Waiting] = []
         self._news = trio.Event()
@@ -95,27 +103,31 @@ class FlowIntake:
         async with self._flushing:
             return await self._flush()
 
+    async def put(self, flows: Sequence[bytes], raw_packets: Sequence[bytes]) -> FlowRows:
+        """Keep records that come from elsewhere; returns what became of them.
+
+        They are kept once it has returned.  Raises StorageError when they cannot be.
+        """
+        async with self._flushing:
+            rows = await self._kept([(flows, raw_packets)])
+        self._tell(rows)
+        return rows
+
     async def _flush(self) -> bool:
         batches = self._waiting[:_AT_ONCE]
-        rows = await trio.to_thread.run_sync(_rows, batches)
-        if self.store is not None:
-            try:
-                await trio.to_thread.run_sync(self._commit, rows)
-            except StorageError as error:
-                if self.state.error is None:
-                    log.error("flows cannot be stored; trying again", error=str(error))
-                self.state.error = str(error)
-                return False
+        said = [(batch.message.flows, batch.message.raw) for batch in batches if isinstance(batch.message, Flows)]
+        try:
+            rows = await self._kept(said)
+        except StorageError as error:
+            if self.state.error is None:
+                log.error("flows cannot be stored; trying again", error=str(error))
+            self.state.error = str(error)
+            return False
         del self._waiting[: len(batches)]
         state = self.state
         state.error = None
-        state.commits += 1
         state.batches += len(batches)
-        state.flows += len(rows.flows)
-        state.raw_packets += len(rows.raw_packets)
-        if rows.refused:
-            state.refused += len(rows.refused)
-            log.warning("records of flows were refused", count=len(rows.refused), first=rows.refused[0])
+        self._tell(rows)
         for batch in batches:
             message = batch.message
             if isinstance(message, FlowGap):
@@ -125,6 +137,30 @@ class FlowIntake:
             if batch.origin in self._told:
                 self._told[batch.origin].set()
         return True
+
+    async def _kept(self, batches: Sequence[tuple[Sequence[Record], Sequence[Record]]]) -> FlowRows:
+        """Enhance, and commit."""
+        await self._enhancer.settle()
+        enhanced = []
+        for flows, raw_packets in batches:
+            enhanced.append((self._enhancer.enhanced([bytes(one) for one in flows]), raw_packets))
+            await trio.lowlevel.checkpoint()
+        rows = await trio.to_thread.run_sync(_rows, enhanced)
+        if self.store is not None:
+            await trio.to_thread.run_sync(self._commit, rows)
+        return rows
+
+    def _tell(self, rows: FlowRows) -> None:
+        """Count what was kept, and tell who wants to know."""
+        state = self.state
+        state.commits += 1
+        state.flows += len(rows.flows)
+        state.raw_packets += len(rows.raw_packets)
+        if rows.refused:
+            state.refused += len(rows.refused)
+            log.warning("records of flows were refused", count=len(rows.refused), first=rows.refused[0])
+        if self.on_commit is not None and rows.flows:
+            self.on_commit([row[-1] for row in rows.flows.values()])
 
     async def _maintain(self) -> None:
         while True:
@@ -142,16 +178,14 @@ class FlowIntake:
 
     def _maintained(self) -> int:
         assert self.store is not None
-        with self._turn:
-            return self.store.maintain(time.time_ns() // 1_000_000)
+        return self.store.maintain(time.time_ns() // 1_000_000)
 
     def _commit(self, rows: FlowRows) -> None:
         assert self.store is not None
-        with self._turn:
-            # Not opened at the start: until it can be, nothing is acknowledged, and agents keep their flows.
-            if not self.store.is_open:
-                self.store.open()
-            self.store.commit(rows)
+        # Not opened at the start: until it can be, nothing is acknowledged, and agents keep their flows.
+        if not self.store.is_open:
+            self.store.open()
+        self.store.commit(rows)
 
     async def serve(self, link: AgentLink, send: Send) -> None:
         """Tell an agent what of it is committed."""
@@ -161,8 +195,10 @@ class FlowIntake:
                 await send(FlowAck(epoch, seq))
             await told.wait()
 
-    async def take(self, link: AgentLink, message: Flows | FlowGap) -> None:
+    async def take(self, link: AgentLink, message: FromParts) -> None:
         """A batch; the agent's window bounds how many may wait."""
+        if not isinstance(message, Flows | FlowGap):
+            return
         self._waiting.append(_Waiting(link.origin, message))
         self._news.set()
 
@@ -185,13 +221,12 @@ class OrderTeller:
                 told = wanted
             await changed.wait()
 
-    async def take(self, link: AgentLink, message: Flows | FlowGap) -> None:
+    async def take(self, link: AgentLink, message: FromParts) -> None:
         """Not for us."""
 
 
-def _rows(batches: Sequence[_Waiting]) -> FlowRows:
+def _rows(batches: Sequence[tuple[Sequence[Record], Sequence[Record]]]) -> FlowRows:
     rows = FlowRows()
-    for batch in batches:
-        if isinstance(batch.message, Flows):
-            rows.add(batch.message.flows, batch.message.raw)
+    for flows, raw_packets in batches:
+        rows.add(flows, raw_packets)
     return rows

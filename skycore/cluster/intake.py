@@ -17,9 +17,8 @@ from skycore.cluster.messages import (
     Ack,
     Changes,
     Clock,
-    FlowGap,
-    Flows,
     FromAnalyzer,
+    FromParts,
     Gap,
     Hello,
     Refused,
@@ -77,8 +76,8 @@ class IntakePart(Protocol):
         """Work for as long as an agent's link is up; then it is cancelled."""
         ...
 
-    async def take(self, link: AgentLink, message: Flows | FlowGap) -> None:
-        """A message of this agent that the link itself has no use for."""
+    async def take(self, link: AgentLink, message: FromParts) -> None:
+        """A message of this agent that the link itself has no use for; maybe meant for another part."""
         ...
 
 
@@ -120,6 +119,11 @@ class Intake:
             self._origins[origin] = Origin(self._graph, origin, epochs)
             if self._origins[origin].elements:
                 self._leave(origin, "the analyzer was started again")
+
+    @property
+    def away(self) -> list[str]:
+        """The origins of agents whose link is lost and who are expected back."""
+        return list(self._away)
 
     def pause(self) -> None:
         """Take nothing more in, as the process ends: else a last commit would not be the last while agents speak.
@@ -264,9 +268,6 @@ class Intake:
                     else:
                         # Had before: the acknowledgement may have been lost with the older link.
                         self._keeper.put(Mark(origin.name, message.epoch, message.seq))
-                case Flows() | FlowGap():
-                    for part in self._parts:
-                        await part.take(link, message)
                 case Stale():
                     origin.stale(message)
                 case Clock():
@@ -275,6 +276,9 @@ class Intake:
                     await socket.send(messages.encode(Clock(now)))
                 case Hello():
                     raise LinkError("hello a second time")
+                case _:
+                    for part in self._parts:
+                        await part.take(link, message)
 
     async def _serve(self, part: IntakePart, socket: WebSocket, link: AgentLink, scope: trio.CancelScope) -> None:
         async def send(message: FromAnalyzer) -> None:

@@ -19,11 +19,14 @@ import msgspec
 from skycore.errors import ClaimError, LinkError
 from skycore.flow.order import CaptureOrder
 from skycore.graph.element import Revision, canonical_metadata, decode_metadata
+from skycore.injection.order import Inject, Injected, Withdraw
 
 PATH: Final = "/ws/cluster"
 SCHEMA: Final = 1
 MAX_MESSAGE: Final = 1 << 20
 """Bytes of one message; only a single element that is larger than this makes a larger one."""
+MAX_ORDER: Final = 8 << 20
+"""Bytes of a message to an agent: all captures that are wanted of it, or an injection with its recording."""
 MAX_ELEMENT: Final = 8 << 20
 """Bytes of one element; a larger one is refused where it is made."""
 
@@ -146,6 +149,63 @@ class FlowGap(msgspec.Struct, frozen=True, tag="flowgap"):
     seq: Count
 
 
+class CaptureStats(msgspec.Struct, frozen=True):
+    """One capture on one node: flows in its table now, and what was counted since the last time."""
+
+    node: Name
+    capture: Name
+    flows: Count
+    evicted: Count
+    received: Count
+    dropped: Count
+
+
+class FlowStats(msgspec.Struct, frozen=True, tag="flowstats"):
+    """What the captures of an agent have counted, told every few seconds."""
+
+    captures: list[CaptureStats]
+
+
+class FlowAsk(msgspec.Struct, frozen=True, tag="flowquery"):
+    """A question about the flows in the agent's tables; the rest as in skycore.flow.query.FlowQuery.
+
+    ``number`` tells questions of one link apart.  ``filter`` has the JSON form of docs/native.md.  ``packets_of``: not
+    the flows are wanted, but packets kept of those with these UUIDs.  ``pieces``: so many answers may be sent at once.
+    """
+
+    number: Count
+    filter: msgspec.Raw
+    pieces: Count
+    nodes: list[str] | None = None
+    sort_by: str | None = None
+    descending: bool = False
+    dedup_by: str | None = None
+    limit: Count | None = None
+    packets_of: list[str] | None = None
+
+
+class FlowMore(msgspec.Struct, frozen=True, tag="flowmore"):
+    """So many answers more may be sent."""
+
+    number: Count
+    pieces: Count
+
+
+class FlowStop(msgspec.Struct, frozen=True, tag="flowstop"):
+    """The question is of no interest any more."""
+
+    number: Count
+
+
+class FlowAnswer(msgspec.Struct, frozen=True, tag="flowanswer"):
+    """A piece of the answer to a question: records in its order, or packets; ``error``: why there are no more."""
+
+    number: Count
+    records: list[msgspec.Raw]
+    last: bool = False
+    error: Text | None = None
+
+
 class FlowAck(msgspec.Struct, frozen=True, tag="flowack"):
     """The analyzer has committed every batch of flows of this epoch up to ``seq``."""
 
@@ -191,8 +251,12 @@ class Element(msgspec.Struct, frozen=True, gc=False):
 
 
 Entry: TypeAlias = Changes | Sync | Gap
-FromAgent: TypeAlias = Hello | Changes | Sync | Gap | Stale | Clock | Flows | FlowGap
-FromAnalyzer: TypeAlias = Welcome | Ack | Clock | Refused | FlowAck | Captures
+ToParts: TypeAlias = FlowAck | Captures | Inject | Withdraw | FlowAsk | FlowMore | FlowStop
+"""What is for the parts of an agent's link (skycore.cluster.uplink.LinkPart)."""
+FromParts: TypeAlias = Flows | FlowGap | FlowStats | Injected | FlowAnswer
+"""What is for the parts of an analyzer's links (skycore.cluster.intake.IntakePart)."""
+FromAgent: TypeAlias = Hello | Changes | Sync | Gap | Stale | Clock | FromParts
+FromAnalyzer: TypeAlias = Welcome | Ack | Clock | Refused | ToParts
 
 _encode = msgspec.json.Encoder().encode
 _from_agent: msgspec.json.Decoder[FromAgent] = msgspec.json.Decoder(FromAgent)

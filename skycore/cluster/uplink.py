@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Protocol
@@ -15,10 +15,11 @@ import trio_websocket
 
 from skycore import __version__
 from skycore.cluster import messages
-from skycore.cluster.dial import Dial, HeardStream
-from skycore.cluster.messages import Ack, Captures, Clock, FlowAck, FromAgent, Gap, Hello, Refused, Stale, Welcome
+from skycore.cluster.dial import Dial, HeardStream, peer_of
+from skycore.cluster.messages import Ack, Clock, FromAgent, Gap, Hello, Refused, Stale, ToParts, Welcome
 from skycore.cluster.recorder import Recorder
 from skycore.cluster.spool import Entry, Lost, Reader
+from skycore.config.address import Address
 from skycore.errors import LinkError, StorageError
 from skycore.graph.graph import Staleness
 
@@ -45,10 +46,11 @@ class LinkState:
     """What status shows of one link.
 
     ``skew`` is the analyzer's clock minus ours, in milliseconds; ``same_as`` names the link of ours that leads to the
-    same analyzer, while this one stands by for it.
+    same analyzer, while this one stands by for it; ``peer`` is where it was reached last, as a number.
     """
 
     analyzer: str
+    peer: Address | None = None
     connected: bool = False
     connected_at: int | None = None
     remote_host: str = ""
@@ -66,8 +68,8 @@ class LinkPart(Protocol):
         """Work for as long as the link to an analyzer is up; then it is cancelled."""
         ...
 
-    async def take(self, analyzer: str, message: Captures | FlowAck) -> None:
-        """A message of this analyzer that the link itself has no use for."""
+    async def take(self, analyzer: str, message: ToParts) -> None:
+        """A message of this analyzer that the link itself has no use for; maybe meant for another part."""
         ...
 
 
@@ -77,7 +79,7 @@ class Uplink:
     ``name`` is the analyzer's address as configured; it names the reader in the spool.  ``ready`` is set when
     the agent's first inventory is complete, and so its first state may be told.  ``authorization`` is the header
     of that name that the analyzer is shown.  ``silence``: without a word, so many seconds after the analyzer's ping
-    was due, it is given up.  ``part`` is what else goes over the link.
+    was due, it is given up.  ``parts`` are what else goes over the link.
 
     ``links`` are all links of this agent, by name; this one is added.  Two names may mean one analyzer.  It keeps the
     link that was first; the other stands by, takes over what is acknowledged there, and tries again when it is lost.
@@ -93,10 +95,10 @@ class Uplink:
         authorization: str | None,
         silence: float,
         links: dict[str, Uplink],
-        part: LinkPart | None = None,
+        parts: Sequence[LinkPart] = (),
     ) -> None:
         self.state = LinkState(name)
-        self._part = part
+        self._parts = parts
         self._dial = dial
         self._recorder = recorder
         self._reader = recorder.spool.reader(name)
@@ -173,8 +175,8 @@ class Uplink:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._send, socket, welcome.resume)
                 nursery.start_soon(self._tell_stale, socket)
-                if self._part is not None:
-                    nursery.start_soon(self._part.serve, self.state.analyzer, partial(_send, socket))
+                for part in self._parts:
+                    nursery.start_soon(part.serve, self.state.analyzer, partial(_send, socket))
                 nursery.start_soon(self._tell_clock, socket)
                 nursery.start_soon(_mind_silence, stream, self._silence + welcome.ping_delay / 1000)
                 await self._receive(socket)
@@ -190,14 +192,16 @@ class Uplink:
             headers.append((b"Authorization", self._authorization.encode()))
         async with trio.open_nursery() as nursery:
             with trio.move_on_after(_CONNECT_TIME) as scope:
-                stream = HeardStream(await self._dial())
+                dialled = await self._dial()
+                self.state.peer = peer_of(dialled) or self.state.peer
+                stream = HeardStream(dialled)
                 socket = await trio_websocket.wrap_client_stream(
                     nursery,
                     stream,  # type: ignore[arg-type]  # it asks for no more than any Stream gives
                     "analyzer",
                     messages.PATH,
                     extra_headers=headers,
-                    max_message_size=1 << 20,
+                    max_message_size=messages.MAX_ORDER,
                 )
             if scope.cancelled_caught:
                 raise LinkError(f"no connection within {_CONNECT_TIME:g} s")
@@ -269,13 +273,13 @@ class Uplink:
                     self._tell_moved()
                 case Clock():
                     self._compare(message.clock)
-                case Captures() | FlowAck():
-                    if self._part is not None:
-                        await self._part.take(self.state.analyzer, message)
                 case Refused():
                     raise LinkError(f"the analyzer ended the link: {message.reason}")
                 case Welcome():
                     raise LinkError("welcome a second time")
+                case _:
+                    for part in self._parts:
+                        await part.take(self.state.analyzer, message)
 
     async def _tell_stale(self, socket: trio_websocket.WebSocketConnection) -> None:
         cursor = self._recorder.graph.stale_log.cursor()

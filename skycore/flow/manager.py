@@ -17,6 +17,7 @@ from skycore.flow.batch import FlowBatch
 from skycore.flow.options import FlowOptions
 from skycore.flow.order import CaptureOrder
 from skycore.flow.running import Place, Running, Sources, add
+from skycore.flow.shown import Shown, following
 from skycore.flow.source import Counts, Interface
 from skycore.flow.spec import CaptureSpec, type_on
 from skycore.flow.table import TableCounts
@@ -61,16 +62,18 @@ class CaptureManager:
         self._exclude = exclude
         self._wanted: dict[str, dict[tuple[str, str], CaptureSpec]] = {}
         self._running: dict[tuple[str, str], Running] = {}
-        self._shown: dict[str, list[dict[str, Any]]] = {}
+        self._shown: dict[str, Shown] = {}
         self._news = trio.Event()
         self._ended = (Counts(), TableCounts())
-        self._leaving = False
+        self._leaving = self._linked = False
 
     # ------------------------------------------------------------------ what others ask
 
     def want(self, analyzer: str, orders: Sequence[CaptureOrder]) -> None:
         """All that one analyzer wants from now on."""
         self._wanted[analyzer] = {(node, order.capture.UUID): order.capture for order in orders for node in order.nodes}
+        # The link is new, maybe, and with it what our own traffic is.
+        self._linked = True
         self._news.set()
 
     def __iter__(self) -> Iterator[Running]:
@@ -113,8 +116,9 @@ class CaptureManager:
                     self._news = trio.Event()
                     changed = {change.id for change in cursor.read().changes}
                     self._follow(nursery)
-                    for running in [one for one in self._running.values() if one.node in changed]:
+                    for running in [one for one in self._running.values() if self._linked or one.node in changed]:
                         running.moved()
+                    self._linked = False
                     self.publish()
                     async with trio.open_nursery() as waiting:
 
@@ -169,7 +173,6 @@ class CaptureManager:
             sources=self._sources,
             options=self._options,
             inside=self._inside,
-            exclude=self._exclude,
             forward=self._forward,
             news=self._tell,
         )
@@ -208,7 +211,8 @@ class CaptureManager:
             addresses=tuple(addresses(metadata)),
         )
         port = metadata.get("MPLSUDPPort")
-        return Place(interface, type, mpls_ports=(port,) if isinstance(port, int) and 0 < port < 1 << 16 else ())
+        ports = (port,) if isinstance(port, int) and 0 < port < 1 << 16 else ()
+        return Place(interface, type, mpls_ports=ports, exclude=self._exclude())
 
     # ------------------------------------------------------------------ metadata
 
@@ -219,18 +223,20 @@ class CaptureManager:
 
     def publish(self) -> None:
         """Bring ``Captures`` of all nodes in line."""
-        shown: dict[str, list[dict[str, Any]]] = {}
+        entries: dict[str, list[dict[str, Any]]] = {}
         for running in self._running.values():
             if (running.started or running.error is not None) and running.node in self._graph.nodes:
-                shown.setdefault(running.node, []).append(running.entry())
+                entries.setdefault(running.node, []).append(running.entry())
+        now, first = trio.current_time(), self._options.stats_update
+        shown = {id: following(self._shown.get(id), new, now, first) for id, new in entries.items()}
         if shown == self._shown:
             return
         with self._graph.transaction():
             for id in self._shown.keys() - shown.keys():
                 self._claimant.drop(id)
-            for id, entries in shown.items():
-                if entries != self._shown.get(id):
-                    self._claimant.put(id, {"Captures": entries}, owning=False)
+            for id, one in shown.items():
+                if one is not self._shown.get(id):
+                    self._claimant.put(id, {"Captures": one.entries}, owning=False)
         self._shown = shown
 
 

@@ -12,8 +12,9 @@ import trio
 
 from skycore.errors import CaptureError
 from skycore.flow.batch import FlowBatch
+from skycore.flow.export.target import exporting, look_up, spec_of_table
 from skycore.flow.options import FlowOptions
-from skycore.flow.source import Counts, FlowSource, Interface
+from skycore.flow.source import Counts, FlowSource, Interface, Packets
 from skycore.flow.spec import CaptureSpec
 from skycore.flow.table import FlowTable, TableCounts
 
@@ -39,12 +40,16 @@ class Sources(Protocol):
 @final
 @attrs.frozen
 class Place:
-    """Where a capture is to be made: the interface, or why there is none, and the type that the capture has there."""
+    """Where a capture is to be made: the interface, or why there is none, and the type that the capture has there.
+
+    ``exclude`` is a filter for what is to be left out: our own traffic.
+    """
 
     interface: Interface | None
     type: str = ""
     error: str = ""
     mpls_ports: tuple[int, ...] = ()
+    exclude: str = ""
 
 
 @final
@@ -60,7 +65,6 @@ class Running:
         sources: Sources,
         options: FlowOptions,
         inside: Callable[[str, Callable[[], Any]], Any],
-        exclude: Callable[[], str],
         forward: Callable[[FlowBatch], Awaitable[None]],
         news: Callable[[], None],
     ) -> None:
@@ -77,8 +81,8 @@ class Running:
         self._sources = sources
         self._options = options
         self._inside = inside
-        self._exclude = exclude
         self._forward = forward
+        self._put = forward
         self._news = news
         self._attempt: trio.CancelScope | None = None
         self._changed = trio.Event()
@@ -99,6 +103,11 @@ class Running:
             log.warning("a flow source cannot count", capture=self.capture.UUID, error=str(error))
             return self._before
         return add(self._before, now)
+
+    @property
+    def table(self) -> FlowTable | None:
+        """The table of what is being captured, None while nothing is."""
+        return self._table
 
     def table_counts(self) -> TableCounts:
         now = TableCounts() if self._table is None else self._table.counts()
@@ -180,10 +189,20 @@ class Running:
         self._fail(reason)
 
     async def _capture(self, place: Place, interface: Interface) -> None:
-        table = FlowTable(self.capture, interface, self._options, place.mpls_ports)
-        host = _Host(self, interface, table, self._exclude(), self._inside)
+        address = await look_up(self.capture, self.type)
+        if address is None:
+            table = FlowTable(self.capture, interface, self._options, place.mpls_ports)
+            await self._count(table, _Host(self, interface, table, place.exclude, self._inside), self._forward)
+            return
+        table = FlowTable(spec_of_table(self.capture), interface, self._options, place.mpls_ports)
+        exclude = _joined(place.exclude, address.exclude(self.capture.TargetType))
+        async with exporting(self.capture, interface, address, self._tell_target) as exporter:
+            host = _Host(self, interface, exporter.packets or table, exclude, self._inside)
+            await self._count(table, host, exporter.put)
+
+    async def _count(self, table: FlowTable, host: _Host, put: Callable[[FlowBatch], Awaitable[None]]) -> None:
         source = self._sources.make(self.type, host)
-        self._table, self._source = table, source
+        self._table, self._source, self._put = table, source, put
         try:
             async with trio.open_nursery() as nursery:
                 await nursery.start(self._drive, source)
@@ -215,7 +234,12 @@ class Running:
 
     async def _send(self, batch: FlowBatch) -> None:
         if batch.flows or batch.raw_packets:
-            await self._forward(batch)
+            await self._put(batch)
+
+    def _tell_target(self, fault: str) -> None:
+        """A target that cannot be reached ends no capture: it may be back at any moment."""
+        self.shown = {**self.shown, "Error": fault}
+        self._news()
 
     def _fail(self, reason: str) -> None:
         self.error = reason[:_ERROR]
@@ -230,19 +254,18 @@ class _Host:
         self,
         running: Running,
         interface: Interface,
-        table: FlowTable,
+        packets: Packets,
         exclude: str,
         inside: Callable[[str, Callable[[], Any]], Any],
     ) -> None:
         self.capture = running.capture
         self.interface = interface
-        self.packets = table
+        self.packets = packets
         self.filter = _joined(running.capture.BPFFilter, exclude)
         self.log = structlog.get_logger(f"skycore.flow.{running.type}").bind(
             interface=interface.name, capture=running.capture.UUID
         )
         self._running = running
-        self._table = table
         self._inside = inside
 
     def in_netns(self, call: Callable[[], T]) -> T:

@@ -25,7 +25,7 @@ pause.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol, TypeAlias, TypeVar, final
 
 import attrs
@@ -35,6 +35,8 @@ import trio
 from skycore.flow.spec import CaptureSpec
 
 Bytes: TypeAlias = bytes | bytearray | memoryview
+Frame: TypeAlias = tuple[int, int, bytes]
+"""A packet: nanoseconds since the epoch, length on the wire, and what was captured of it."""
 T = TypeVar("T")
 
 
@@ -80,13 +82,11 @@ class Packets(Protocol):
         """One block of a TPACKET_V3 ring, read in place: it can be given back to the kernel afterwards."""
         ...
 
-    async def packet(
-        self, frame: Bytes, *, time_ns: int, wire_length: int | None = None, link_type: int | None = None
-    ) -> None:
-        """One frame, at a time in nanoseconds since the epoch.
+    async def frames(self, frames: Sequence[Frame], *, link_type: int | None = None) -> None:
+        """Packets in the order in which they were seen; the more at once the better.
 
-        ``wire_length`` when it was longer than ``frame``; ``link_type`` (a LINKTYPE_ number) when it is not that of the
-        interface.  Raises CaptureError for a link type that is not understood.
+        ``link_type`` (a LINKTYPE_ number) when it is not that of the interface.  Raises CaptureError for one that is
+        not understood, also when there are no packets.
         """
         ...
 

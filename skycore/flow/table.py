@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final, final
 
@@ -14,11 +14,11 @@ import trio
 from skycore.errors import CaptureError
 from skycore.flow.batch import FlowBatch
 from skycore.flow.options import FlowOptions
-from skycore.flow.source import Bytes, Interface
+from skycore.flow.source import Bytes, Frame, Interface
 from skycore.flow.spec import CaptureSpec
 
 if TYPE_CHECKING:
-    from skycore_native import Batch, Table
+    from skycore_native import Batch, Chosen, Table
 
 _MPLS_PORTS: Final = (6635,)
 """RFC 7510."""
@@ -59,6 +59,7 @@ class FlowTable:
         self, capture: CaptureSpec, interface: Interface, options: FlowOptions, mpls_ports: tuple[int, ...] = ()
     ) -> None:
         self._table = _native(capture, interface, options, mpls_ports)
+        self.node_tid = interface.tid
         self._link_type = interface.link_type
         self._turn = trio.Lock()
         self._damaged = 0
@@ -70,13 +71,11 @@ class FlowTable:
             except ValueError:
                 self._damaged += 1
 
-    async def packet(
-        self, frame: Bytes, *, time_ns: int, wire_length: int | None = None, link_type: int | None = None
-    ) -> None:
+    async def frames(self, frames: Sequence[Frame], *, link_type: int | None = None) -> None:
         number = self._link_type if link_type is None else link_type
         async with self._turn:
             try:
-                self._table.packet(frame, time_ns=time_ns, wire_length=wire_length, link_type=number)
+                self._table.packets(frames, link_type=number)
             except ValueError as error:
                 raise CaptureError(str(error)) from error
 
@@ -103,6 +102,35 @@ class FlowTable:
     async def flush(self) -> FlowBatch:
         """End all flows."""
         return await self._tick(self._table.flush, now_ms())
+
+    async def choose(
+        self, filter: bytes, *, sort_by: str | None, descending: bool, dedup_by: str | None, limit: int | None
+    ) -> Chosen:
+        """The flows that a query wants (a filter in JSON), in its order; packets wait while it is made.
+
+        Raises CaptureError for a filter that the table does not take.
+        """
+        choose = partial(
+            self._table.choose,
+            filter=filter,
+            sort_by=sort_by,
+            descending=descending,
+            dedup_by=dedup_by,
+            limit=limit,
+        )
+        async with self._turn:
+            try:
+                if len(self._table) <= _SMALL:
+                    return choose()
+                return await trio.to_thread.run_sync(choose)
+            except ValueError as error:
+                raise CaptureError(str(error)) from error
+
+    async def chosen(self, chosen: Chosen, begin: int, end: int) -> FlowBatch:
+        """Some of the chosen flows, by place, as they stand now, and what is kept of them and not yet sent."""
+        async with self._turn:
+            batch = self._table.chosen(chosen, begin, end)
+        return FlowBatch(batch.flows, batch.raw_packets, len(batch))
 
     def counts(self) -> TableCounts:
         stats = self._table.stats()

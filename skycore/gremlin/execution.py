@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
 from functools import partial
 from typing import Any, Final, TypeVar, final
@@ -11,7 +11,8 @@ from typing import Any, Final, TypeVar, final
 import attrs
 import trio
 
-from skycore.errors import GremlinExecutionError, HistoryUnavailable, PeriodTooLarge
+from skycore.errors import CaptureError, GremlinExecutionError, HistoryUnavailable, PeriodTooLarge
+from skycore.flow.query import FlowReader
 from skycore.graph import element
 from skycore.graph.element import Revision
 from skycore.graph.indexed import IndexedView
@@ -23,17 +24,22 @@ from skycore.gremlin.operation import (
     DIFFERENCE,
     ELEMENT_KINDS,
     EXPLANATION,
+    FLOWS,
     GRAPH,
+    GROUPS,
     METRICS,
     NEXT_HOPS,
     OBJECT,
     PATHS,
+    RAW_PACKETS,
     REVISIONS,
     SOCKETS,
     Execution,
     Kind,
     Limits,
+    Question,
     Stream,
+    Wait,
     Work,
     chunks,
     every,
@@ -42,6 +48,7 @@ from skycore.gremlin.operation import (
 from skycore.gremlin.plan import Plan, Planner
 from skycore.gremlin.result import (
     ElementsResult,
+    FlowsResult,
     GraphResult,
     KeyedResult,
     NumberResult,
@@ -50,6 +57,7 @@ from skycore.gremlin.result import (
     Result,
     ValuesResult,
     gap_object,
+    missing_object,
 )
 from skycore.gremlin.span import SpanView
 
@@ -58,7 +66,7 @@ T = TypeVar("T")
 _SLICE: Final = 0.001
 _BETWEEN: Final = 0.001
 _NO_HISTORY: Final = "Backend does not support history"
-_KEYED: Final[frozenset[Kind]] = frozenset({METRICS, SOCKETS, NEXT_HOPS})
+_KEYED: Final[frozenset[Kind]] = frozenset({METRICS, SOCKETS, NEXT_HOPS, GROUPS, RAW_PACKETS})
 _FINISHED: Final[frozenset[Kind]] = frozenset({DIFFERENCE, REVISIONS})
 
 
@@ -84,12 +92,13 @@ class QueryContext:
     """What queries are answered from; made once, used by all queries.
 
     ``now`` gives milliseconds since the epoch.  ``readers`` bounds how many worker threads read history at a time;
-    a cancelled query leaves its thread to end by itself.
+    a cancelled query leaves its thread to end by itself.  ``flows`` answers about flows, present and past.
     """
 
     live: GraphView
     now: Callable[[], int]
     history: History | None = None
+    flows: FlowReader | None = attrs.field(default=None, kw_only=True)
     limits: Limits = attrs.field(factory=Limits)
     planner: Planner = attrs.field(factory=Planner)
     readers: trio.CapacityLimiter = attrs.field(factory=partial(trio.CapacityLimiter, 4))
@@ -104,7 +113,11 @@ async def run(query: str, context: QueryContext) -> Result:
     the graph moves on.  (A view that is neither frozen nor can be pinned is read at one go instead.)
     """
     await context.turns.take()
-    plan, live = context.planner.plan(query), context.live
+    began, live = time.monotonic(), context.live
+    plan = context.planner.plan(query)
+    if time.monotonic() - began > _SLICE:
+        # A plan takes microseconds, but a long query more, and the first pattern loads RE2.
+        await trio.lowlevel.checkpoint()
     if isinstance(live, LiveView) and plan.single is not None:
         found = plan.single.at_once(live, context.limits)
         if found is not None:
@@ -115,11 +128,12 @@ async def run(query: str, context: QueryContext) -> Result:
         at, duration = plan.moment.resolve(now)
         question = partial(_past, at, duration, plan.only_node, context.limits.elements)
         past, gaps = await store.ask(question, plan.moment_offset)
-        execution = Execution(past, context.limits, store.deadline, query, (at - duration, at), now)
+        execution = Execution(past, context.limits, store.deadline, query, (at - duration, at), now, context.flows)
         execution.gaps = gaps
         return await _carry_out(plan, execution, store)
     with live.pinned() if isinstance(live, LiveView) else nullcontext(live) as view:
-        return await _carry_out(plan, Execution(view, context.limits, store.deadline, query, now=now), store)
+        execution = Execution(view, context.limits, store.deadline, query, None, now, context.flows)
+        return await _carry_out(plan, execution, store)
 
 
 def _at_once(live: LiveView, stream: Stream) -> Result:
@@ -176,6 +190,20 @@ class _Store:
             offset,
         )
 
+    async def wait(self, call: Callable[[], Awaitable[T]], offset: int) -> T:
+        """What is awaited; raises GremlinExecutionError, pointing at ``offset``, when it does not come in time."""
+        with trio.move_on_after(max(0.0, self.deadline - time.monotonic())):
+            try:
+                return await call()
+            except (HistoryUnavailable, PeriodTooLarge, CaptureError) as error:
+                raise GremlinExecutionError(str(error), self.query, offset) from error
+        raise GremlinExecutionError(
+            f"the query took longer than {self.context.limits.seconds:g} seconds to read flows; "
+            "narrow it with Has or Limit, or ask for a shorter time",
+            self.query,
+            offset,
+        )
+
 
 async def _carry_out(plan: Plan, execution: Execution, store: _Store) -> Result:
     drive = _Drive(execution, store)
@@ -186,7 +214,10 @@ async def _carry_out(plan: Plan, execution: Execution, store: _Store) -> Result:
         execution.offset = one.offset
         stream = await drive.finish(one.operation.run(execution, stream))
     result = await drive.finish(_pin(execution, stream))
-    return attrs.evolve(result, gaps=execution.gaps) if execution.gaps else result
+    await drive.finish(_let_go(execution))
+    if execution.gaps or execution.unanswered:
+        return attrs.evolve(result, gaps=execution.gaps, unanswered=tuple(execution.unanswered.values()))
+    return result
 
 
 async def _explain(plan: Plan, execution: Execution, drive: _Drive) -> Result:
@@ -216,6 +247,7 @@ async def _explain(plan: Plan, execution: Execution, drive: _Drive) -> Result:
             "Query": plan.text,
             "Graph": "live" if execution.span is None else "past",
             "Gaps": [gap_object(gap) for gap in execution.gaps],
+            "Missing": [missing_object(one) for one in execution.unanswered.values()],
             "Steps": steps,
             "Milliseconds": round(1000 * drive.busy, 4),
             "Slices": drive.slices,
@@ -223,6 +255,7 @@ async def _explain(plan: Plan, execution: Execution, drive: _Drive) -> Result:
         },
         EXPLANATION,
         gaps=execution.gaps,
+        unanswered=tuple(execution.unanswered.values()),
     )
 
 
@@ -267,7 +300,9 @@ class _Drive:
                 self.busy += now - start
                 if blocking is not None:
                     await self._store.ask(lambda _, wait=blocking: wait(), execution.offset)  # type: ignore[misc]
-                if question is not None:
+                if isinstance(question, Wait):
+                    question.answers.append(await self._store.wait(question.call, execution.offset))
+                elif isinstance(question, Question):
                     question.answers.append(await self._store.ask(question.ask, execution.offset))
                 start = time.monotonic()
                 self.asked += start - now
@@ -292,6 +327,8 @@ def _pin(execution: Execution, stream: Stream) -> Work[Result]:
     if stream.kind in _FINISHED:
         (result,) = stream.items
         return result  # type: ignore[no-any-return]
+    if stream.kind == FLOWS:
+        return FlowsResult(list(stream.items))
     if stream.kind in _KEYED:
         return KeyedResult(dict(stream.items), stream.kind)
     if stream.kind == GRAPH:
@@ -310,6 +347,14 @@ def _pin(execution: Execution, stream: Stream) -> Work[Result]:
     if kind is None:
         return ValuesResult(list(stream.items), stream.kind)
     return ElementsResult(stream.kind, (yield from _revisions(execution, kind, stream.items)))
+
+
+def _let_go(execution: Execution) -> Work[None]:
+    """Give back the graphs that were made for this query alone; the result holds what it names by itself."""
+    own = (execution.view, execution.root) if execution.span is not None else (execution.view,)
+    for view in own:
+        if isinstance(view, IndexedView):
+            yield from view.let_go()
 
 
 def _revisions(execution: Execution, kind: element.Kind, ids: Any, held: int = 0) -> Work[list[Revision]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, ClassVar, Final, Generic, TypeAlias, TypeVar, final
 
@@ -12,6 +12,7 @@ import attrs
 
 from skycore.errors import GremlinExecutionError
 from skycore.filter import EVERYTHING, All, Filter
+from skycore.flow.query import FlowReader, Unanswered
 from skycore.graph import element
 from skycore.graph.element import Revision
 from skycore.graph.indexed import IndexedView, Slices
@@ -34,6 +35,9 @@ OBJECT: Final = "object"
 DIFFERENCE: Final = "difference"
 REVISIONS: Final = "revisions"
 EXPLANATION: Final = "explanation"
+FLOWS: Final = "Fl"
+GROUPS: Final = "Gr"
+RAW_PACKETS: Final = "R"
 
 ELEMENT_KINDS: Final[dict[Kind, element.Kind]] = {NODES: "node", EDGES: "edge"}
 CHUNK: Final = 256
@@ -50,7 +54,8 @@ class Stream:
     ``items`` are, by ``kind``: the IDs of nodes (``V``) or edges (``E``); values of JSON types (``values``); one number
     (``count``) or other JSON value (``object``); paths as tuples of the IDs of their nodes (``P``); pairs of an ID and
     a list of metrics or sockets (``M``, ``S``), or of an ID and an object (``next hops``); one result (``difference``,
-    ``revisions``).  A graph has none: it is the execution's view.
+    ``revisions``); records of flows as JSON (``Fl``); pairs of a value and the flows that have it (``Gr``), or of a
+    flow's UUID and its packets, None for none that was wanted (``R``).  A graph has none: it is the execution's view.
 
     Over a span an element stands in the view once for each of its revisions, and what takes the place of its ID names
     one of these (see skycore.gremlin.span); ``element_ids`` gives the IDs.
@@ -69,6 +74,15 @@ class Question(Generic[T]):
     answers: list[T] = attrs.field(factory=list)
 
 
+@final
+@attrs.define(eq=False)
+class Wait(Generic[T]):
+    """What a computation waits for on the event loop; ``answers`` has one member when it is there."""
+
+    call: Callable[[], Awaitable[T]]
+    answers: list[T] = attrs.field(factory=list)
+
+
 Work: TypeAlias = Slices[T]
 """A computation cut into slices: it yields after each, and its end returns the result."""
 
@@ -76,10 +90,11 @@ Work: TypeAlias = Slices[T]
 @final
 @attrs.frozen
 class Limits:
-    """What one query may use: ``elements`` that it holds at a time, and ``seconds``."""
+    """What one query may use: ``elements`` that it holds at a time, ``bytes`` of flow records, and ``seconds``."""
 
     elements: int = 1_000_000
     seconds: float = 10.0
+    bytes: int = 64 << 20
 
 
 @final
@@ -89,7 +104,8 @@ class Execution:
     ``view`` is the graph that steps read: ``root``, or the last subgraph made.  ``named`` holds what ``As`` has kept.
     ``span`` is the time that the query is about (start and end in milliseconds), None when it is the present, which is
     ``now``.  ``offset`` is the place in the query of the step that runs.  ``gaps`` are those of the history that was
-    read.  ``question``, when set, is to be answered before the work goes on.
+    read, ``unanswered`` the agents whose flows are missing.  ``question``, when set, is to be answered before the work
+    goes on.  ``flows`` answers questions about flows; None where nobody can.
     """
 
     def __init__(
@@ -100,6 +116,7 @@ class Execution:
         query: str = "",
         span: tuple[int, int] | None = None,
         now: int = 0,
+        flows: FlowReader | None = None,
     ) -> None:
         self.root = self.view = view
         # A view that says so never changes, so that others may run between slices.
@@ -109,7 +126,9 @@ class Execution:
         self.now = now
         self.offset = 0
         self.gaps: tuple[Gap, ...] = ()
-        self.question: Question[Any] | None = None
+        self.flows = flows
+        self.unanswered: dict[str, Unanswered] = {}
+        self.question: Question[Any] | Wait[Any] | None = None
         self._limits = limits
         self._deadline = deadline
         self._query = query
@@ -127,6 +146,24 @@ class Execution:
         self.question = asked = Question(question)
         yield
         return asked.answers[0]
+
+    def wait_for(self, call: Callable[[], Awaitable[T]]) -> Work[T]:
+        """Wait for what is awaited on the event loop, while others run."""
+        self.question = waiting = Wait(call)
+        yield
+        return waiting.answers[0]
+
+    def hold_bytes(self, count: int) -> None:
+        """Say how many bytes of flow records are being held; raises GremlinExecutionError when these are too many."""
+        if count > self._limits.bytes:
+            raise self.error(
+                f"the query is too large: more than {self._limits.bytes >> 20} MiB of flows in one step; "
+                "narrow it with Has or Limit"
+            )
+
+    def tell(self, unanswered: Unanswered) -> None:
+        """An agent's flows are missing in the answer."""
+        self.unanswered.setdefault(unanswered.host, unanswered)
 
     def check_time(self) -> None:
         """Raise GremlinExecutionError when the time is over."""

@@ -142,6 +142,8 @@ class StepRegistry:
     def extend(self, definition: StepDefinition) -> None:
         """Let a step that is there take more kinds, as another definition of the same name says.
 
+        What that one's documentation says is added to what is known.
+
         Raises ValueError when there is no such step, or when it takes one of the kinds already.
         """
         known = self._by_name.get(definition.name)
@@ -153,6 +155,7 @@ class StepRegistry:
         extended = attrs.evolve(
             known,
             gives={**known.gives, **definition.gives},
+            summary=f"{known.summary} {definition.summary}".rstrip(),
             compile=lambda call, kind: (definition if kind in definition.gives else known).compile(call, kind),
         )
         self._definitions[self._definitions.index(known)] = extended
@@ -173,6 +176,9 @@ _TYPE_NAMES = {
     "V": "V",
     "E": "E",
     "P": "ShortestPath",
+    "Fl": "Flow",
+    "Gr": "FlowGroups",
+    "R": "RawPackets",
     "M": "Metrics",
     "S": "Sockets",
     "next hops": "NextHops",
@@ -187,6 +193,9 @@ _DESCRIPTIONS = {
     "V": "nodes",
     "E": "edges",
     "P": "paths",
+    "Fl": "flows",
+    "Gr": "groups of flows",
+    "R": "packets",
     "M": "metrics",
     "S": "sockets",
     "values": "values",

@@ -13,9 +13,10 @@ from typing import Any, final
 import attrs
 import msgspec
 
+from skycore.flow.query import Unanswered
 from skycore.graph.element import Revision
 from skycore.graph.view import Gap
-from skycore.gremlin.operation import COUNT, DIFFERENCE, GRAPH, OBJECT, PATHS, REVISIONS, VALUES, Kind, chunks
+from skycore.gremlin.operation import COUNT, DIFFERENCE, FLOWS, GRAPH, OBJECT, PATHS, REVISIONS, VALUES, Kind, chunks
 
 _encode = msgspec.json.Encoder().encode
 
@@ -24,11 +25,13 @@ _encode = msgspec.json.Encoder().encode
 class Result(ABC):
     """An answer; ``kind`` tells what it holds.
 
-    ``gaps`` are the times, among those that the query was about, of which history is incomplete.
+    ``gaps`` are the times, among those that the query was about, of which history is incomplete; ``unanswered`` the
+    agents whose flows are missing.
     """
 
     kind: Kind = attrs.field(init=False)
     gaps: tuple[Gap, ...] = attrs.field(default=(), kw_only=True)
+    unanswered: tuple[Unanswered, ...] = attrs.field(default=(), kw_only=True)
 
     @abstractmethod
     def json_chunks(self) -> Iterator[bytes]:
@@ -49,7 +52,21 @@ def gap_object(gap: Gap) -> dict[str, Any]:
 
 def gaps_header(gaps: Sequence[Gap]) -> str:
     """Gaps as the value of an HTTP header: a list in JSON, printable ASCII, of the latest ones when there are many."""
-    text = _encode([gap_object(gap) for gap in gaps[-_SHOWN_GAPS:]]).decode()
+    return _header([gap_object(gap) for gap in gaps[-_SHOWN_GAPS:]])
+
+
+def missing_object(unanswered: Unanswered) -> dict[str, str]:
+    """How an agent whose flows are missing is shown: ``{"Host", "Reason"}``."""
+    return {"Host": unanswered.host, "Reason": unanswered.reason}
+
+
+def missing_header(unanswered: Sequence[Unanswered]) -> str:
+    """Agents whose flows are missing as the value of an HTTP header, like gaps; of many the first ones."""
+    return _header([missing_object(one) for one in unanswered[:_SHOWN_GAPS]])
+
+
+def _header(shown: list[Any]) -> str:
+    text = _encode(shown).decode()
     # As RFC 8259, section 7 allows, so that any name of an origin passes through a header.
     units = (text[place : place + 1].encode("utf-16-be").hex() for place in range(len(text)))
     return "".join(
@@ -143,6 +160,18 @@ class KeyedResult(Result):
             return
         pairs = (_encode(id) + b":" + _encode(value) for id, value in self.values.items())
         yield from _framed(b"[{", _joined(pairs), b"}]\n")
+
+
+@final
+@attrs.frozen
+class FlowsResult(Result):
+    """A list of flows, each the JSON that its table or store gave; ``[]`` when there are none."""
+
+    flows: Sequence[bytes]
+    kind: Kind = attrs.field(default=FLOWS, init=False)
+
+    def json_chunks(self) -> Iterator[bytes]:
+        return _framed(b"[", _joined(self.flows), b"]\n")
 
 
 @final

@@ -71,6 +71,19 @@ class ListHistory:
     def revisions(self, id: str) -> list[Revision]:
         return [one for one in self._revisions if one.id == id]
 
+    def density(self, start: int, end: int, parts: int) -> list[int]:
+        counts = [0] * parts
+        before: dict[str, dict[str, Any]] = {}
+        for one in self._revisions:
+            metadata = {
+                key: value for key, value in one.metadata().items() if key not in ("Metric", "LastUpdateMetric")
+            }
+            news = one.deleted_at is not None or before.get(one.id) != metadata
+            before[one.id] = metadata
+            if news and start <= since_of(one) <= end:
+                counts[min(parts - 1, (since_of(one) - start) * parts // (end - start))] += 1
+        return counts
+
     def gaps(self, start: int, end: int) -> list[Gap]:
         return [one for one in self._gaps if one.start_ms <= end and one.end_ms >= start]
 

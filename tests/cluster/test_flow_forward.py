@@ -20,9 +20,12 @@ from skycore.cluster.messages import Captures, FlowAck, FlowGap, Flows, FromAgen
 from skycore.cluster.spool import Spool, next_epoch
 from skycore.errors import StorageError
 from skycore.flow.batch import FlowBatch
+from skycore.flow.enhance import Enhancer
 from skycore.flow.order import CaptureOrder
 from skycore.flow.spec import CaptureSpec
-from skycore.storage.flows import FlowRows, FlowStore
+from skycore.graph.graph import Graph
+from skycore.storage.flow_rows import FlowRows
+from skycore.storage.flows import FlowStore
 
 
 def batch(number: int, size: int = 0) -> FlowBatch:
@@ -146,6 +149,10 @@ async def test_a_spool_that_is_full_drops_the_oldest_and_says_so(tmp_path: Path)
         assert len(lost) == forwarder.spool.status.dropped
 
 
+def knows_nothing() -> Enhancer:
+    return Enhancer(Graph(host="h", origin="analyzer.h", with_tids=False))
+
+
 def agent_link(origin: str = "agent.h") -> AgentLink:
     made: Any = AgentLink.__new__(AgentLink)
     made.origin = origin
@@ -157,7 +164,7 @@ async def test_a_batch_is_acknowledged_after_its_commit_and_what_fails_is_tried_
 ) -> None:
     store = FlowStore(tmp_path, retention_days=0, max_bytes=0)
     store.open()
-    intake, acknowledged = FlowIntake(store), list[FromAnalyzer]()
+    intake, acknowledged = FlowIntake(store, knows_nothing()), list[FromAnalyzer]()
     failing = True
     commit = store.commit
 
@@ -194,7 +201,7 @@ async def test_a_batch_is_acknowledged_after_its_commit_and_what_fails_is_tried_
 async def test_a_store_that_cannot_be_opened_acknowledges_nothing_until_it_can(tmp_path: Path) -> None:
     store = FlowStore(tmp_path, retention_days=0, max_bytes=0)
     store.path.write_bytes(b"damaged " * 1000)
-    intake = FlowIntake(store)
+    intake = FlowIntake(store, knows_nothing())
     acknowledged: list[FromAnalyzer] = []
 
     async def send(message: FromAnalyzer) -> None:

@@ -11,7 +11,19 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from skycore.cluster import messages
-from skycore.cluster.messages import Ack, Changes, Clock, Gap, Hello, Refused, Stale, Sync, Welcome
+from skycore.cluster.messages import (
+    Ack,
+    CaptureStats,
+    Changes,
+    Clock,
+    FlowStats,
+    Gap,
+    Hello,
+    Refused,
+    Stale,
+    Sync,
+    Welcome,
+)
 from skycore.errors import LinkError
 from skycore.graph.element import Revision, build_revision, canonical_metadata
 
@@ -64,6 +76,7 @@ from_agent = st.one_of(
     st.builds(Sync, counts, counts, counts, st.booleans(), counts, st.lists(raw, max_size=3), st.lists(texts)),
     st.builds(Gap, counts, counts, counts, counts, counts),
     st.builds(Clock, counts, st.none() | st.integers(-(1 << 53), 1 << 53)),
+    st.builds(FlowStats, st.lists(st.builds(CaptureStats, names, names, counts, counts, counts, counts), max_size=3)),
     stales,
 )
 from_analyzer = st.one_of(

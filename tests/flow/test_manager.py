@@ -12,6 +12,8 @@ import attrs
 import pytest
 import trio
 
+from skycore.cluster.flow_stats import StatsTeller
+from skycore.cluster.messages import CaptureStats, FlowStats, FromAgent
 from skycore.errors import CaptureError
 from skycore.flow.batch import FlowBatch
 from skycore.flow.manager import CaptureManager
@@ -50,7 +52,7 @@ class ScriptedSource:
 
     async def packets(self, count: int) -> None:
         for _ in range(count):
-            await self.host.packets.packet(FRAME, time_ns=1_700_000_000_000_000_000)
+            await self.host.packets.frames([(1_700_000_000_000_000_000, len(FRAME), FRAME)])
         self.seen += count
 
 
@@ -98,7 +100,7 @@ class World:
 
 
 @asynccontextmanager
-async def world(**options: Any) -> AsyncIterator[World]:
+async def world(exclude: Callable[[], str] = str, **options: Any) -> AsyncIterator[World]:
     graph = Graph(host="h", origin="agent.h", with_tids=False)
     sources, batches = Sources(), list[FlowBatch]()
 
@@ -112,6 +114,7 @@ async def world(**options: Any) -> AsyncIterator[World]:
         namespace_of=lambda _id, index: "/proc/self/ns/net" if index == 2 else None,
         inside=lambda _path, call: call(),
         forward=forward,
+        exclude=exclude,
     )
     async with trio.open_nursery() as nursery:
         await nursery.start(manager.run)
@@ -265,3 +268,46 @@ async def test_stop_sends_what_is_in_the_tables() -> None:
         with trio.fail_after(5):
             await one.manager.stop()
         assert [flow["Metric"]["ABPackets"] for flow in one.flows] == [5]
+
+
+async def test_captures_begin_anew_when_our_own_traffic_is_another() -> None:
+    own = "not host 10.0.0.1"
+    async with world(exclude=lambda: own) as one:
+        one.put()
+        one.want(CaptureSpec(UUID="c", BPFFilter="tcp"))
+        await one.states("active")
+        assert one.sources.made[0].host.filter == "(tcp) and not host 10.0.0.1"
+        one.want(CaptureSpec(UUID="c", BPFFilter="tcp"))
+        await trio.sleep(0.1)
+        assert len(one.sources.made) == 1
+        own = "not host 10.0.0.2"
+        one.want(CaptureSpec(UUID="c", BPFFilter="tcp"))
+        await one.until(lambda: len(one.sources.made) == 2)
+        assert one.sources.made[1].host.filter == "(tcp) and not host 10.0.0.2"
+        await one.states("active")
+
+
+async def test_statistics_tell_what_was_counted_since_the_last_time() -> None:
+    told: list[CaptureStats] = []
+
+    async def send(message: FromAgent | bytes) -> None:
+        assert isinstance(message, FlowStats)
+        told.extend(message.captures)
+
+    async with world() as one, trio.open_nursery() as nursery:
+        nursery.start_soon(StatsTeller(lambda: one.manager, 0.02).serve, "a", send)
+        one.put()
+        one.want(CaptureSpec(UUID="c"))
+        await one.states("active")
+        for packets in (3, 2):
+            before = len(told)
+            await one.sources.made[0].packets(packets)
+            await one.until(lambda before=before: len(told) > before + 3)  # type: ignore[misc]
+        assert sum(stats.received for stats in told) == 5
+        assert (told[-1].node, told[-1].capture, told[-1].flows, told[-1].received) == (NODE, "c", 1, 0)
+        # What a new source counts from zero is not taken for a step back.
+        one.sources.made[0].fail.set()
+        await one.until(lambda: len(one.sources.made) == 2)
+        await one.sources.made[1].packets(4)
+        await one.until(lambda: sum(stats.received for stats in told) == 9)
+        nursery.cancel_scope.cancel()

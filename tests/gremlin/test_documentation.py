@@ -13,6 +13,7 @@ from skycore.gremlin import Planner, QueryContext, core_registry, run
 from skycore.gremlin.documentation import with_steps
 from skycore.gremlin.syntax import PREDICATES
 from skycore.plugin.hooks import gremlin_registry
+from skycore.testing.flows import ListedFlows
 from skycore.testing.views import ListHistory, ListView
 
 PAGE = Path(__file__).parents[2] / "docs" / "gremlin.md"
@@ -81,6 +82,7 @@ async def ask(query: str) -> str:
         ListView(first),
         now=lambda: now,
         history=ListHistory([*first, *revisions_of(later)]),
+        flows=ListedFlows(json.loads((PAGE.parent / "examples" / "flows.json").read_text()), expire_ms=0),
     )
     return (await run(query, context)).json().decode()
 
@@ -99,7 +101,7 @@ def test_there_are_examples() -> None:
     assert len(EXAMPLES) > 25
     assert len(LONG_EXAMPLES) > 1
     shown = str(EXAMPLES + LONG_EXAMPLES)
-    assert [name for name in ("At", "Diff", "Revisions", "Metrics") if f".{name}(" not in shown] == []
+    assert [name for name in ("At", "Diff", "Revisions", "Metrics", "Flows") if f".{name}(" not in shown] == []
 
 
 def test_the_step_of_the_page_works() -> None:

@@ -51,19 +51,22 @@ EQUIPPED = QueryContext(
 )
 
 
-def hop(ip: str, mac: str | None = None, priority: int = 0, index: int = 2) -> list[Any]:
-    return [{"r": {"Priority": priority, "IP": ip, **({"MAC": mac} if mac else {}), "IfIndex": index}}]
+def hop(
+    ip: str, mac: str | None = None, priority: int = 0, index: int = 2, *, prefix: str, table: int = 254
+) -> list[Any]:
+    found = {"Priority": priority, "IP": ip, **({"MAC": mac} if mac else {}), "IfIndex": index}
+    return [{"r": {**found, "Table": table, "Prefix": prefix}}]
 
 
 @pytest.mark.parametrize(
     ("query", "expected"),
     [
-        ("G.V().NextHop('8.8.8.8')", hop("10.0.0.1", "02:00:00:00:00:01", 100)),
-        ("G.V().NextHop('192.168.1.1')", hop("10.0.0.2")),
-        ("G.V().NextHop('192.168.7.1')", hop("10.0.0.3")),
-        ("G.V().NextHop('10.0.0.77')", hop("10.0.0.77", "02:00:00:00:00:77")),
-        ("G.V().NextHop('10.0.0.4')", hop("10.0.0.4", index=1)),
-        ("G.V().NextHop('2001:db8::1')", hop("fe80::1", "02:00:00:00:00:06", 5)),
+        ("G.V().NextHop('8.8.8.8')", hop("10.0.0.1", "02:00:00:00:00:01", 100, prefix="0.0.0.0/0")),
+        ("G.V().NextHop('192.168.1.1')", hop("10.0.0.2", prefix="192.168.0.0/16")),
+        ("G.V().NextHop('192.168.7.1')", hop("10.0.0.3", prefix="192.168.7.0/24")),
+        ("G.V().NextHop('10.0.0.77')", hop("10.0.0.77", "02:00:00:00:00:77", prefix="10.0.0.0/24")),
+        ("G.V().NextHop('10.0.0.4')", hop("10.0.0.4", index=1, prefix="10.0.0.4/32", table=255)),
+        ("G.V().NextHop('2001:db8::1')", hop("fe80::1", "02:00:00:00:00:06", 5, prefix="::/0")),
         ("G.V('t').NextHop('8.8.8.8')", []),
         ("G.V().Sockets()", [{"s": SOCKETS}]),
         ("G.V().Sockets().Has('State', 'LISTEN')", [{"s": SOCKETS[:1]}]),

@@ -1,5 +1,6 @@
 """The steps of the core, one module per family."""
 
+from skycore.gremlin.flows.every import add_flow_steps
 from skycore.gremlin.registry import StepDefinition, StepRegistry
 from skycore.gremlin.steps import (
     context,
@@ -40,6 +41,7 @@ def gremlin_steps(registry: StepRegistry) -> None:
     """Register the core's steps, as plugins do theirs."""
     for definition in CORE_STEPS:
         registry.add(definition)
+    add_flow_steps(registry)
 
 
 def core_registry() -> StepRegistry:

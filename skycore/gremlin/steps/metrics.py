@@ -31,6 +31,8 @@ from skycore.gremlin.syntax import Literal
 Metric: TypeAlias = Mapping[str, Any]
 
 _TIMES: Final = ("Start", "Last")
+_NO_COUNTERS: Final = frozenset({*_TIMES, "RTT"})
+"""What does not add up."""
 _MOST_SLICES: Final = 10_000
 _FIELDS: Final = {
     "": "LastUpdateMetric",
@@ -187,9 +189,11 @@ def _times(metric: Metric) -> tuple[int, int]:
 def _added(total: dict[str, Any] | None, metric: Metric) -> dict[str, Any]:
     """Both as one: counters added, the times from the first start to the last end."""
     if total is None:
-        return dict(metric)
+        return {name: value for name, value in metric.items() if name != "RTT"}
     starts, lasts = zip(_times(total), _times(metric), strict=True)
     for name, value in metric.items():
+        if name in _NO_COUNTERS:
+            continue
         known = total.get(name)
         if isinstance(value, int | float) and not isinstance(value, bool):
             total[name] = known + value if isinstance(known, int | float) else value
@@ -207,7 +211,7 @@ def _share(metric: Metric, begin: int, end: int, low: int, high: int) -> dict[st
     start, stop = max(begin, low) - begin, min(end, high) - begin
     share: dict[str, Any] = {}
     for name, value in metric.items():
-        if name in _TIMES or isinstance(value, bool) or not isinstance(value, int | float):
+        if name in _NO_COUNTERS or isinstance(value, bool) or not isinstance(value, int | float):
             continue
         if length <= 0:
             part = value

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-from bisect import bisect_right
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any, ClassVar, Final, final
 
@@ -12,6 +11,7 @@ import msgspec
 
 from skycore.filter import EVERYTHING, MISSING
 from skycore.graph.fields import freeze
+from skycore.graph.pieces import sort_in_pieces
 from skycore.gremlin.operation import (
     EDGES,
     ELEMENT_KINDS,
@@ -125,7 +125,6 @@ def dedup(call: Call, kind: Kind) -> Operation:
 
 _NULL: Final = ("null",)
 _BUCKET: Final = 2048
-_SAMPLES: Final = 16
 
 
 @final
@@ -162,7 +161,7 @@ class SortBy(Operation):
                 ordered = chosen(self.stop, ordered + part, key=by)
                 yield
         else:
-            ordered = yield from _sorted(there, by, self.descending)
+            ordered = yield from sort_in_pieces(there, by, descending=self.descending)
         if self.stop is None or len(ordered) < self.stop:
             ordered += lacking
         sorted_items: list[str] = []
@@ -209,32 +208,17 @@ def _rank(value: Any) -> tuple[int, Any]:
     return (2, b"" if value is MISSING else msgspec.json.encode(value, order="deterministic"))
 
 
-def _sorted(indexes: list[int], by: Callable[[int], Any], descending: bool) -> Work[list[int]]:
-    """``sorted``, in slices: what lies between two of a few sampled values is sorted by itself."""
-    if len(indexes) <= _BUCKET:
-        yield
-        return sorted(indexes, key=by, reverse=descending)
-    step = max(1, len(indexes) // (_SAMPLES * (len(indexes) // _BUCKET + 1)))
-    sample = sorted(by(index) for index in indexes[::step])
-    pivots = sample[_SAMPLES::_SAMPLES]
-    buckets: list[list[int]] = [[] for _ in range(len(pivots) + 1)]
-    for part in chunks(indexes, 1024):
-        for index in part:
-            buckets[bisect_right(pivots, by(index))].append(index)
-        yield
-    ordered: list[int] = []
-    for bucket in reversed(buckets) if descending else buckets:
-        ordered += sorted(bucket, key=by, reverse=descending)
-        yield
-    return ordered
-
-
 @step("Sort", parameters="([ASC|DESC, ]key)", gives=_ELEMENTS, named_refusal=True)
 def sort(call: Call, kind: Kind) -> Operation:
     """Sorts by a key (none: by creation time): numbers, then strings, then others; without the key: last."""
+    return SortBy(*sort_arguments(call, "@CreatedAt"))
+
+
+def sort_arguments(call: Call, default: str) -> tuple[str, bool]:
+    """The key that the parameters of a ``Sort`` name, and whether to sort descending."""
     arguments = call.arguments
     if not arguments:
-        return SortBy("@CreatedAt", descending=False)
+        return default, False
     if len(arguments) > 2:
         raise call.error(f"Sort accepts at most two parameters : {call.shown()}", arguments[2])
     descending = False
@@ -244,7 +228,7 @@ def sort(call: Call, kind: Kind) -> Operation:
             raise call.error(f"Use ASC or DESC predicate : {write_parameter(order)[:200]}", order)
         descending = order.name == "DESC"
     key = arguments[-1]
-    return SortBy(call.text(key, f"Sort parameter has to be a string key : {write_parameter(key)[:200]}"), descending)
+    return call.text(key, f"Sort parameter has to be a string key : {write_parameter(key)[:200]}"), descending
 
 
 @step("Limit", parameters="(n)", gives=_LISTS, named_refusal=True)

@@ -49,9 +49,12 @@ class FindNextHop(Operation):
 
 
 def next_hop(address: Address, tables: Iterable[Any], neighbours: Iterable[Any]) -> dict[str, Any] | None:
-    """``{"Priority", "IP", "MAC" (if known), "IfIndex"}`` for an address, None when no route leads there."""
+    """``{"Priority", "IP", "MAC" (if known), "IfIndex", "Table", "Prefix"}`` for an address, None without a route.
+
+    ``Table`` and ``Prefix`` are those of the route: they tell which of several nodes' routes one host would take.
+    """
     for table in sorted(_objects(tables), key=_place):
-        best: tuple[int, int, dict[str, Any]] | None = None
+        best: tuple[int, int, dict[str, Any], IPv4Network | IPv6Network] | None = None
         for route in _objects(table.get("Routes")):
             network = _network(route.get("Prefix"))
             if network is None or network.version != address.version or address not in network:
@@ -59,9 +62,9 @@ def next_hop(address: Address, tables: Iterable[Any], neighbours: Iterable[Any])
             for hop in _objects(route.get("NextHops")):
                 priority = _integer(hop.get("Priority"))
                 if best is None or (-network.prefixlen, priority) < best[:2]:
-                    best = (-network.prefixlen, priority, hop)
+                    best = (-network.prefixlen, priority, hop, network)
         if best is not None:
-            _, priority, hop = best
+            _, priority, hop, prefix = best
             ip = hop.get("IP") or str(address)
             mac = _mac(ip, neighbours)
             return {
@@ -69,6 +72,8 @@ def next_hop(address: Address, tables: Iterable[Any], neighbours: Iterable[Any])
                 "IP": ip,
                 **({"MAC": mac} if mac else {}),
                 "IfIndex": _integer(hop.get("IfIndex")),
+                "Table": _integer(table.get("ID")),
+                "Prefix": str(prefix),
             }
     return None
 
@@ -126,7 +131,7 @@ def _address(value: Any) -> Address | None:
 
 @step("NextHop", parameters="(ip)", gives={NODES: NEXT_HOPS})
 def next_hop_step(call: Call, kind: Kind) -> Operation:
-    """Of each node with a route to the address the next hop: priority, IP, MAC if known, IfIndex."""
+    """Of each node with a route to the address the next hop: priority, IP, MAC if known, IfIndex, and the route."""
     text = call.one_text(f"NextHop accepts one parameter : {call.shown()}")
     address = _address(text)
     if address is None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Set
 from functools import partial
-from typing import final
+from itertools import chain
+from typing import Final, final
 
 import attrs
 
@@ -13,8 +14,11 @@ from skycore.graph import element
 from skycore.graph.element import Revision
 from skycore.graph.indexed import IndexedView
 from skycore.graph.past import FixedGraph
+from skycore.graph.pieces import shed
+from skycore.graph.view import GraphView
 from skycore.gremlin import reach
 from skycore.gremlin.operation import (
+    CHUNK,
     EDGES,
     GRAPH,
     NODES,
@@ -32,6 +36,9 @@ from skycore.gremlin.predicates import all_of, pair_filters
 from skycore.gremlin.registry import Call, step
 from skycore.gremlin.span import SpanView
 from skycore.gremlin.subgraph import SubGraphView
+
+# So few that not more than one short collection of garbage comes while they are added.
+_EDGES: Final = 128
 
 
 @final
@@ -73,14 +80,18 @@ class CutOut(Operation):
             execution.view = yield from execution.ask(lambda _history: make())
             return Stream(GRAPH)
         graph = FixedGraph()
-        for those in chunks((yield from _revisions(execution, "node", nodes.keys())), 1024):
-            graph.extend(those, ())
+        # As few large lists as can be are there: a short collection of garbage looks at all members of a new one.
+        for part in shed((yield from _ordered(view, "node", nodes.keys())), CHUNK):
+            graph.extend((yield from fetch(view, "node", part)), ())
             yield
-        distinct = yield from _each_once(edges)
-        for those in chunks((yield from _revisions(execution, "edge", distinct.keys()))):
-            graph.extend((), [one for one in those if one.parent in graph.nodes and one.child in graph.nodes])
+        distinct = yield from _each_once(chain.from_iterable(shed(edges, CHUNK)))
+        for part in shed((yield from _ordered(view, "edge", distinct.keys())), _EDGES):
+            found = yield from fetch(view, "edge", part)
+            graph.extend((), [one for one in found if one.parent in graph.nodes and one.child in graph.nodes])
             yield
-        execution.view = SubGraphView(graph, _stale_test(execution))
+        before, execution.view = view, SubGraphView(graph, _stale_test(execution))
+        if isinstance(before, SubGraphView):
+            yield from before.let_go()
         return Stream(GRAPH)
 
     @property
@@ -90,21 +101,18 @@ class CutOut(Operation):
 
 def _each_once(ids: Iterable[str]) -> Work[dict[str, None]]:
     found: dict[str, None] = {}
-    for part in chunks(ids, 4096):
+    for part in chunks(ids, 2048):
         found.update(dict.fromkeys(part))
         yield
     return found
 
 
-def _revisions(execution: Execution, kind: element.Kind, ids: Set[str]) -> Work[list[Revision]]:
-    """The revisions, in the order in which the elements appeared."""
-    view = execution.view
-    found: list[Revision] = []
-    ordered = (yield from view.in_order(kind, ids)) if isinstance(view, IndexedView) else ids
-    for part in chunks(ordered):
-        found += yield from fetch(view, kind, part)
-        yield
-    return found if isinstance(view, IndexedView) else sorted(found, key=lambda one: one.born)
+def _ordered(view: GraphView, kind: element.Kind, ids: Set[str]) -> Work[list[str]]:
+    """The elements in the order in which they appeared."""
+    if isinstance(view, IndexedView):
+        return (yield from view.in_order(kind, ids))
+    born = {id: one.born for id in ids if (one := view.get(kind, id)) is not None}
+    return sorted(born, key=born.__getitem__)
 
 
 def _stale_test(execution: Execution) -> Callable[[Revision], bool]:
@@ -157,6 +165,8 @@ class Recall(Operation):
             named = execution.named.get(name)
             if named is None:
                 raise execution.error(f"Key {name} not registered. Need to be registered using 'As' step", offset)
+            if named.kind != NODES:
+                raise execution.error(f"{name} names flows: put Select after flows to get them", offset)
             for part in chunks(named.items):
                 # Inside a subgraph only what belongs to it is there.
                 whole = execution.view is execution.root
@@ -169,11 +179,16 @@ class Recall(Operation):
 @step("Select", parameters="(name, …)", gives={NODES: NODES, GRAPH: NODES}, named_refusal=True)
 def select_(call: Call, kind: Kind) -> Operation:
     """The nodes that `As` remembered under the names, one after the other."""
+    return Recall(*select_names(call))
+
+
+def select_names(call: Call) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """The names that the parameters of a ``Select`` are, and where in the query each stands."""
     message = f"Select parameters have to be string keys : {call.shown()}"
     if not call.arguments:
         raise call.error(message)
     names = tuple(call.text(argument, message) for argument in call.arguments)
-    return Recall(names, tuple(argument.offset for argument in call.arguments))
+    return names, tuple(argument.offset for argument in call.arguments)
 
 
 STEPS = (sub_graph, as_, select_)

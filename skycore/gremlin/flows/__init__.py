@@ -1,0 +1,1 @@
+"""The steps about flows, one module per family."""
