@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from skycore.errors import DuplicatedResource, GremlinError, InvalidResource
+from skycore.errors import CaptureError, DuplicatedResource, GremlinError, InvalidResource
+from skycore.flow.export.target import TARGET_TYPES, check_target
 from skycore.flow.spec import MAX_HEADER, MAX_RAW_PACKETS, MIN_HEADER, TYPES, several
 from skycore.gremlin import NODES, Planner
 from skycore.resource.kind import Field, Kind, Value
@@ -27,7 +28,6 @@ _LEFT_OUT_WHEN_EMPTY: Final = (
     "Target",
     "TargetType",
 )
-_TARGET_TYPES: Final = ("", "local", "netflowv5", "erspanv1")
 _UINT32: Final = 1 << 32
 
 
@@ -43,10 +43,10 @@ def capture_kind(planner: Planner, layer_key_mode: str = "L2") -> Kind:
         if value["LayerKeyMode"] not in ("", "L2", "L3"):
             raise InvalidResource("LayerKeyMode: it is L2 or L3")
         value["LayerKeyMode"] = value["LayerKeyMode"] or layer_key_mode
-        if value["TargetType"] not in _TARGET_TYPES:
-            raise InvalidResource(f"TargetType: target type unknown; there are {', '.join(_TARGET_TYPES[1:])}")
-        if value["TargetType"] not in ("", "local") or value["Target"]:
-            raise InvalidResource("TargetType: captures can only be sent to the analyzer (local) in this version")
+        try:
+            check_target(value["TargetType"], value["Target"])
+        except CaptureError as error:
+            raise InvalidResource(str(error)) from error
         for field in _LEFT_OUT_WHEN_EMPTY:
             if not value[field]:
                 del value[field]
@@ -71,8 +71,8 @@ def capture_kind(planner: Planner, layer_key_mode: str = "L2") -> Kind:
             Field("ReassembleTCP", "boolean"),
             Field("LayerKeyMode", description="L2 or L3: the lowest layer that tells flows apart"),
             Field("ExtraLayers", "integer", description="bits: VRRP 1, DNS 2, DHCPv4 4"),
-            Field("Target", description="host:port that gets the flows"),
-            Field("TargetType"),
+            Field("Target", description="host:port that gets the flows in place of the analyzer"),
+            Field("TargetType", description=", ".join(TARGET_TYPES)),
         ),
         check,
         _compare,

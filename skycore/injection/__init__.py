@@ -1,0 +1,1 @@
+"""Packets made on demand: what is asked of an agent, and how it is carried out there."""
