@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import attrs
 import pcapy
 import trio
+from skycore_native import CaptureFile
 
-from skycore.plugin import CaptureError, Counts, FlowHost
-from skydive_flow_pcapsocket.pcap import Packet, PcapStream
+from skycore.plugin import CaptureError, Counts, FlowHost, Frame
 
 _RAW_IP: Final = 101
 _DLT_RAW: Final = 12
 """What libpcap calls LINKTYPE_RAW (101) inside of programs (pcap/dlt.h)."""
-_LONGEST_GAP: Final = 60.0
+_LONGEST_GAP: Final = 60 * 10**9
+_BEHIND: Final = 10**9
+"""Nanoseconds: a gap that is longer is left out; who plays later than this goes on from now."""
 
 
 @attrs.frozen(kw_only=True)
@@ -62,16 +64,16 @@ class PcapSocketSource:
 
     async def _serve(self, stream: trio.SocketStream) -> None:
         player = _Player(self._host)
-        pcap = PcapStream()
+        file = CaptureFile()
         try:
             async for piece in stream:
-                for packet in pcap.feed(bytes(piece)):
-                    self._received += 1
-                    await player.play(packet, pcap.link_type)
-            pcap.end()
-        except (CaptureError, trio.BrokenResourceError) as error:
+                packets = file.feed(bytes(piece))
+                self._received += len(packets)
+                await player.play(packets)
+            file.end()
+        except (ValueError, CaptureError, trio.BrokenResourceError) as error:
             self._damaged += 1
-            self._host.log.warning("a pcap stream is damaged", error=str(error), streams=self._damaged)
+            self._host.log.warning("a stream of packets is damaged", error=str(error), streams=self._damaged)
 
     def counts(self) -> Counts:
         """Packets of all streams."""
@@ -83,23 +85,40 @@ class _Player:
 
     def __init__(self, host: FlowHost) -> None:
         self._host = host
-        self._passes: Callable[[bytes], bool] | None = None
+        self._passes: dict[int, Callable[[bytes], bool]] = {}
         self._shift: int | None = None
 
-    async def play(self, packet: Packet, link_type: int) -> None:
+    async def play(self, packets: Sequence[tuple[int, int, int, bytes]]) -> None:
+        """Play (recorded time in ns, length on the wire, link type, frame), those that are due together at one go."""
+        length = self._host.capture.header_size
+        due: list[Frame] = []
+        due_type = 0
+        for recorded, wire_length, link_type, frame in packets:
+            at = self._moment(recorded)
+            wait = (at - time.time_ns()) / 1e9
+            if due and (wait > 0 or link_type != due_type):
+                await self._host.packets.frames(due, link_type=due_type)
+                due = []
+            if wait > 0:
+                await trio.sleep(wait)
+            if self._filter(link_type)(frame):
+                due_type = link_type
+                due.append((at, wire_length, frame[:length]))
+        if due:
+            await self._host.packets.frames(due, link_type=due_type)
+
+    def _moment(self, recorded: int) -> int:
+        """When a packet that was recorded then is played."""
         now = time.time_ns()
         # A clock that went back, or a long pause, begins anew.
-        if self._shift is None or not 0 <= packet.time_ns + self._shift - now + 1_000_000_000 <= _LONGEST_GAP * 1e9:
-            self._shift = now - packet.time_ns
-        at = packet.time_ns + self._shift
-        await trio.sleep(max(0.0, (at - now) / 1e9))
-        if self._passes is None:
-            self._passes = _filter(self._host.capture.BPFFilter, link_type)
-        if self._passes(packet.frame):
-            length = self._host.capture.header_size
-            await self._host.packets.packet(
-                packet.frame[:length], time_ns=at, wire_length=packet.wire_length, link_type=link_type
-            )
+        if self._shift is None or not -_BEHIND <= recorded + self._shift - now <= _LONGEST_GAP:
+            self._shift = now - recorded
+        return recorded + self._shift
+
+    def _filter(self, link_type: int) -> Callable[[bytes], bool]:
+        if link_type not in self._passes:
+            self._passes[link_type] = _filter(self._host.capture.BPFFilter, link_type)
+        return self._passes[link_type]
 
 
 def _filter(text: str, link_type: int) -> Callable[[bytes], bool]:
