@@ -14,12 +14,15 @@ from skycore.filter import (
     Not,
     Present,
 )
-from skycore.flow.source import Counts, FlowHost, FlowSource, Interface, Packets
+from skycore.flow.ends import EndSeen
+from skycore.flow.enhance import FlowEnhancer
+from skycore.flow.source import Counts, FlowHost, FlowSource, Frame, Interface, Packets
 from skycore.flow.spec import CaptureSpec
 from skycore.graph.identity import Key
 from skycore.plugin.api import API_VERSION, Claims, Hold, Namespace, NodeView, Probe, ProbeHost
 from skycore.plugin.auth import AuthBackend, User
 from skycore.plugin.hooks import hookimpl
+from skycore.plugin.web import WebPanels
 
 __all__ = [
     "API_VERSION",
@@ -34,10 +37,13 @@ __all__ = [
     "Claims",
     "Compare",
     "Counts",
+    "EndSeen",
     "Equals",
     "Filter",
+    "FlowEnhancer",
     "FlowHost",
     "FlowSource",
+    "Frame",
     "HandleClosed",
     "Hold",
     "InNetwork",
@@ -53,6 +59,7 @@ __all__ = [
     "Probe",
     "ProbeHost",
     "User",
+    "WebPanels",
     "gremlin",
     "hookimpl",
 ]

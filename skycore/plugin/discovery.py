@@ -16,6 +16,7 @@ PROBES = "skycore.probe"
 STORES = "skycore.storage"
 AUTH = "skycore.auth"
 FLOWS = "skycore.flow"
+INJECTORS = "skycore.injector"
 
 
 def installed(group: str) -> dict[str, str]:
@@ -25,6 +26,19 @@ def installed(group: str) -> dict[str, str]:
         distribution = entry_point.dist
         found[entry_point.name] = f"{distribution.name} {distribution.version}" if distribution else entry_point.value
     return dict(sorted(found.items()))
+
+
+def module(group: str, name: str) -> str:
+    """The module that an entry point names, for plugins that are programs of their own; it is not imported.
+
+    Raises PluginNotInstalled.
+    """
+    for entry_point in importlib.metadata.entry_points(group=group, name=name):
+        return entry_point.module
+    raise PluginNotInstalled(
+        f"no installed package offers {name!r} in {group!r}; installed are: {', '.join(installed(group)) or 'none'}; "
+        f"install it (for injectors: pip install skydive-inject-{name})"
+    )
 
 
 def load(group: str, name: str) -> Any:

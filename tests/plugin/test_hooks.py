@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import types
 
+import msgspec
 import pytest
 
 from skycore.errors import GremlinSyntaxError
+from skycore.flow.enhance import Enhancer
 from skycore.graph.graph import Graph
 from skycore.graph.live import LiveView
 from skycore.gremlin import Planner, QueryContext, core_registry, run
-from skycore.plugin import gremlin, hookimpl
-from skycore.plugin.hooks import Hooks, gremlin_registry
+from skycore.plugin import EndSeen, FlowEnhancer, gremlin, hookimpl
+from skycore.plugin.hooks import Hooks, flow_enhancers, gremlin_registry
 
 
 class TakeLast(gremlin.Operation):
@@ -85,3 +87,43 @@ def test_a_plugin_that_fails_takes_nothing_with_it() -> None:
 
 def test_every_hook_says_what_it_is_for() -> None:
     assert [name for name, hook in vars(Hooks).items() if not name.startswith("_") and not hook.__doc__] == []
+
+
+class Tenants:
+    """An enhancer as a driver of an SDN has it."""
+
+    def describe(self, end: EndSeen) -> dict[str, str]:
+        return {"Tenant": "blue"} if end.address.startswith("10.") else {}
+
+
+class Driver:
+    @hookimpl
+    def flow_enhancers(self) -> list[FlowEnhancer]:
+        return [Tenants()]
+
+
+class BreaksAtFlows:
+    @hookimpl
+    def flow_enhancers(self) -> list[FlowEnhancer]:
+        raise RuntimeError("no flows")
+
+
+class MisfitsAtFlows:
+    @hookimpl
+    def flow_enhancers(self, graph: object) -> list[FlowEnhancer]:
+        return []
+
+
+async def test_plugins_say_what_they_know_of_flows() -> None:
+    plugins = {"sdn": Driver(), "bad": BreaksAtFlows(), "odd": MisfitsAtFlows(), "silent": types.ModuleType("silent")}
+    found, faults = flow_enhancers(plugins)
+    assert [name for name, _ in found] == ["sdn"]
+    assert faults["bad"] == "RuntimeError: no flows"
+    assert "odd" in faults
+    assert gremlin_registry({"sdn": Driver()})[1] == {}
+
+    enhancer = Enhancer(Graph(host="h", origin="analyzer.h", with_tids=False))
+    enhancer.use(found)
+    flow = msgspec.json.encode({"UUID": "1", "Network": {"A": "10.0.0.1", "B": "8.8.8.8"}})
+    assert msgspec.json.decode(enhancer.enhance(flow))["From"] == {"Tenant": "blue"}
+    assert b'"To"' not in enhancer.enhance(flow)
