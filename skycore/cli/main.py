@@ -14,9 +14,16 @@ from skycore.cli.skydive import PersistentGroup, RoleCommands
 _HELP = {"help_option_names": ["-h", "--help"]}
 _CLIENT = {
     "query": Lazy("skycore.cli.query:query", "Ask an analyzer or agent a Gremlin query."),
+    "path": Lazy("skycore.cli.path.command:path", "Show the way of a packet from one place to another."),
+    "shell": Lazy("skycore.cli.shell.command:shell", "Ask one query after the other, with completion and history."),
     "status": Lazy("skycore.cli.status:status", "Show the state of an analyzer or agent."),
+    "top": Lazy("skycore.cli.top:top", "Show what carries most."),
     "topology": Lazy("skycore.cli.topology:topology", "Export, import and query the graph."),
     "capture": Lazy("skycore.cli.capture:capture", "Manage captures of packets."),
+    "flows": Lazy("skycore.cli.flows:flows", "Show flows as they come, or those of a file."),
+    "injection": Lazy("skycore.cli.injection:injection", "Send packets from nodes."),
+    "inject-packet": Lazy("skycore.cli.injection:injection", "The same as injection."),
+    "pcap": Lazy("skycore.cli.pcap:pcap", "Put the flows of a recording into history."),
     "node": Lazy("skycore.cli.elements:node", "Manage nodes."),
     "edge": Lazy("skycore.cli.elements:edge", "Manage edges."),
     "node-rule": Lazy("skycore.cli.rules:node_rule", "Manage rules that make nodes, or change them."),
@@ -76,6 +83,13 @@ def skydive(conf: tuple[str, ...], verbose: bool) -> None:
 @options.handed_on
 def _client(**_handed_on: Any) -> None:
     """Ask an analyzer or agent."""
+
+
+@click.group("skydive-cli", cls=PersistentGroup, lazy=_CLIENT, context_settings=_HELP)
+@click.option("-c", "--conf", multiple=True, hidden=True, expose_value=False)
+@options.handed_on
+def skydive_cli(**_handed_on: Any) -> None:
+    """The commands of `skydive client`, as a program of their own."""
 
 
 @skydive.command("version")

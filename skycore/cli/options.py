@@ -75,4 +75,4 @@ def output(*forms: str, default: str | None = None) -> Callable[..., Any]:
 
 
 def _usual() -> str:
-    return "json" if click.get_current_context().find_root().command.name == "skydive" else "table"
+    return "table" if click.get_current_context().find_root().command.name == "skycore" else "json"

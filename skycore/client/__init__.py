@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from skycore.client.access import Access
-from skycore.client.calls import DOT
+from skycore.client.calls import DOT, PCAP
 from skycore.client.elements import AnyElement, Edge, Element, Graph, Node
 from skycore.client.http import Client, Collection
 from skycore.client.resources import EdgeRule, NodeRule, UserMetadata
@@ -32,6 +32,7 @@ _LATER = {
 
 __all__ = [
     "DOT",
+    "PCAP",
     "Access",
     "AnyElement",
     "Change",

@@ -17,6 +17,7 @@ from skycore.errors import ClientError, RequestRefused
 T = TypeVar("T")
 JSON: Final = "application/json"
 DOT: Final = "text/vnd.graphviz"
+PCAP: Final = "application/vnd.tcpdump.pcap"
 LARGEST: Final = 1 << 30
 """Bytes that an answer may have."""
 _LONGEST_TEXT: Final = 1 << 16
@@ -107,6 +108,32 @@ def text_of(gremlin: str, accept: str = JSON) -> Call[bytes]:
 
 def _query(gremlin: str) -> bytes:
     return msgspec.json.encode({"GremlinQuery": gremlin})
+
+
+@final
+class Import(msgspec.Struct, frozen=True):
+    """What became of a recording; times are milliseconds since the epoch, ``Warning`` is "" when there is nothing."""
+
+    CaptureID: str
+    Bytes: int
+    Packets: int
+    Unread: int
+    Ignored: int
+    Flows: int
+    Start: int
+    End: int
+    Warning: str = ""
+
+
+def import_pcap() -> Call[Import]:
+    """Put the flows of a recording into history; its bytes go along."""
+    return Call(
+        "POST",
+        "/api/pcap",
+        msgspec.json.Decoder(Import).decode,
+        attempt="Failed to import",
+        more=(("Content-Type", PCAP),),
+    )
 
 
 def graph() -> Call[Graph]:

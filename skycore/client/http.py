@@ -7,7 +7,7 @@ import http.client
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar, final, overload
 
 from skycore.client import calls
@@ -107,6 +107,26 @@ class Client:
         except (OSError, UnicodeError, http.client.HTTPException) as error:
             raise self.server.too_slow() if end.passed else self.server.failure(error) from error
         return call.result(self.server, response.status, bytes(body))
+
+    def import_pcap(self, pieces: Iterable[bytes]) -> calls.Import:
+        """Give an analyzer a recording (pcap, pcapng) in pieces of any size; its flows stand in history afterwards.
+
+        Here the time limit is for each wait.  RequestRefused says where a damaged one breaks off, and what was kept.
+        """
+        call = calls.import_pcap()
+        connection = self._connection()
+        try:
+            try:
+                connection.request(call.method, call.path, iter(pieces), call.headers(self.server))
+            except (BrokenPipeError, ConnectionResetError):
+                # It was refused before its end: the answer says why.
+                pass
+            response = connection.getresponse()
+            return call.result(self.server, response.status, response.read(_PIECE))
+        except (OSError, UnicodeError, http.client.HTTPException) as error:
+            raise self.server.failure(error) from error
+        finally:
+            connection.close()
 
     def _pieces(self, call: Call[Any]) -> Iterator[bytes]:
         """The body of a good answer as it comes."""

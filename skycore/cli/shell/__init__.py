@@ -1,0 +1,1 @@
+"""`skycore shell`: queries typed one after the other, with completion and history."""
