@@ -147,6 +147,14 @@ class CaptureError(SkycoreError):
     """A capture cannot be made, and why."""
 
 
+class RecordingError(SkycoreError):
+    """A recording of packets cannot be read, or not to its end, and why."""
+
+
+class InjectionError(SkycoreError):
+    """Packets cannot be sent, or no more of them; the message says why."""
+
+
 class ClientError(SkycoreError):
     """A request to an analyzer or agent that got no usable answer."""
 

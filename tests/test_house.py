@@ -100,12 +100,14 @@ def console_lines() -> list[Any]:
 
 
 def simple_commands(line: str) -> list[list[str]]:
-    """The simple commands of a shell line, without assignments and `sudo` before them."""
+    """The simple commands of a shell line, without redirections, and without assignments and `sudo` before them."""
     lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
     lexer.whitespace_split = True
     commands: list[list[str]] = [[]]
     for word in lexer:
-        if set(word) <= set("|&;"):
+        if set(word) <= set("<>"):
+            next(lexer)
+        elif set(word) <= set("|&;"):
             commands.append([])
         elif commands[-1] or not re.fullmatch(r"\w+=.*|sudo", word):
             commands[-1].append(word)
@@ -224,7 +226,8 @@ def test_licence() -> None:
     assert "Apache License\n                           Version 2.0, January 2004" in text
     assert "END OF TERMS AND CONDITIONS" in text
     for folder in (ROOT, NATIVE, *PLUGINS):
-        assert pyproject(folder)["project"]["license"] == "Apache-2.0", folder
+        licence = "GPL-2.0-only" if folder.name == "skydive-inject-scapy" else "Apache-2.0"
+        assert pyproject(folder)["project"]["license"] == licence, folder
 
 
 def test_one_version() -> None:
@@ -261,10 +264,11 @@ def test_plugin_is_a_package_of_its_own(plugin: Path) -> None:
     project = meta["project"]
     assert project["name"] == plugin.name
     assert project["requires-python"] == pyproject(ROOT)["project"]["requires-python"]
-    assert "skycore" in project["dependencies"]
+    groups = project["entry-points"]
+    # An injector is a program of its own, maybe of another licence: it needs nothing of Skycore to run.
+    assert ("skycore" in project["dependencies"]) == ("skycore.injector" not in groups)
     assert not [name for name in project["dependencies"] if name.startswith("skydive")]
     assert meta["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"] == [module]
-    groups = project["entry-points"]
     assert set(groups) <= {"skycore.probe", "skycore.flow", "skycore.storage", "skycore.auth", "skycore.injector"}
     for group in groups.values():
         for target in group.values():
@@ -284,7 +288,7 @@ def imported(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def foreign_imports(path: Path, plugin: Path) -> list[str]:
-    allowed = {"skycore.plugin"}
+    allowed = set() if plugin.name.startswith("skydive-inject-") else {"skycore.plugin"}
     if path.is_relative_to(plugin / "tests"):
         allowed.add("skycore.testing")
     wrong = []
@@ -344,7 +348,10 @@ def test_sample_of_a_plugin_is_right(plugin: Path) -> None:
     lines = "fabric" in entry_points and loaded.config.analyzer.topology.fabric
     # And so do the settings of ovsdb, in a section of their own.
     switch = "ovsdb" in entry_points and "ovs" in sections
-    assert lines or switch or any(section.endswith(f".{name}") for section in sections for name in entry_points)
+    # An injector has none of its own: its agent's say how fast it may be.
+    injector = loaded.config.agent.injection.injector in entry_points
+    own = any(section.endswith(f".{name}") for section in sections for name in entry_points)
+    assert lines or switch or injector or own
 
 
 # The import gate
@@ -353,7 +360,8 @@ def test_sample_of_a_plugin_is_right(plugin: Path) -> None:
 def test_every_room_has_its_contract() -> None:
     contracts = pyproject(ROOT)["tool"]["importlinter"]["contracts"]
     protected = {name for contract in contracts for name in contract["protected_modules"]}
-    entries = (path for path in (ROOT / "skycore").iterdir() if path.is_dir() or path.suffix == ".py")
+    # What has no Python, as the web pages, imports nothing.
+    entries = (path for path in (ROOT / "skycore").iterdir() if path.suffix == ".py" or any(path.rglob("*.py")))
     rooms = {f"skycore.{path.stem}" for path in entries if not path.name.startswith(("_", "."))}
     assert rooms - protected == {"skycore.errors"}
 

@@ -21,6 +21,7 @@ from skycore.config.values import (
     Count,
     HostID,
     Level,
+    PacketRate,
     Path,
     Port,
     Positive,
@@ -194,7 +195,9 @@ class AgentFlow:
 
 @attrs.frozen(kw_only=True)
 class Capture:
-    stats_update: Seconds = setting(1.0, "How often the statistics of a capture are published.", effective=True)
+    stats_update: Seconds = setting(
+        1.0, "How soon the counters of a new capture are published; later each minute.", effective=True
+    )
 
 
 @attrs.frozen(kw_only=True)
@@ -213,6 +216,25 @@ class MetadataConfig:
 
 
 @attrs.frozen(kw_only=True)
+class AgentInjection:
+    enabled: bool = setting(True, "Send packets that users of an analyzer ask for.", effective=True)
+    injector: Word = setting("scapy", "Which injector makes them (skydive-inject-NAME).", effective=True)
+    max_rate: PacketRate = setting(1000.0, "Most packets a second of one injection on one node.", effective=True)
+    max_active: Positive = setting(16, "Most injections that run at once.", effective=True)
+
+
+@attrs.frozen(kw_only=True)
+class AnalyzerInjection:
+    max_count: Positive = setting(100000, "Most packets that one injection sends from each node.", effective=True)
+    max_nodes: Positive = setting(100, "Most nodes that one injection sends from.", effective=True)
+    max_active: Positive = setting(100, "Most injections that run at once.", effective=True)
+    max_per_minute: Positive = setting(120, "Most injections that are made within a minute.", effective=True)
+    refused_networks: tuple[str, ...] = setting(
+        (), "Networks (10.0.0.0/8) to which nothing is sent; recordings are not sent at all then.", effective=True
+    )
+
+
+@attrs.frozen(kw_only=True)
 class Spool:
     max_bytes: Bytes = setting(
         256 << 20, "Most bytes kept on disk for analyzers that cannot be reached.", effective=True
@@ -226,6 +248,7 @@ class Agent:
     topology: AgentTopology = AgentTopology()
     flow: AgentFlow = AgentFlow()
     capture: Capture = Capture()
+    injection: AgentInjection = AgentInjection()
     metadata: Mapping[str, Any] = setting(dict, "Metadata added to the host node.", effective=True)
     metadata_config: MetadataConfig = MetadataConfig()
     spool: Spool = Spool()
@@ -283,6 +306,7 @@ class Analyzer:
     auth: AnalyzerAuth = AnalyzerAuth()
     startup: Startup = Startup()
     flow: AnalyzerFlow = AnalyzerFlow()
+    injection: AnalyzerInjection = AnalyzerInjection()
     topology: AnalyzerTopology = AnalyzerTopology()
     agent_timeout: Seconds = setting(35.0, "How long the elements of a lost agent stay, stale.", effective=True)
     cluster: str = setting("", "Name of this cluster; needed when there are peers.")

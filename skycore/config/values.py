@@ -70,6 +70,7 @@ Positive: TypeAlias = Annotated[int, Limits(minimum=1, maximum=_MOST)]
 Bytes: TypeAlias = Annotated[int, Limits(minimum=1, maximum=_MOST, unit="bytes")]
 Minutes: TypeAlias = Annotated[int, Limits(minimum=0, maximum=10**9, unit="minutes")]
 Port: TypeAlias = Annotated[int, Limits(minimum=0, maximum=65535)]
+PacketRate: TypeAlias = Annotated[float, Limits(above=0, maximum=10**6, unit="packets a second")]
 Amount: TypeAlias = Annotated[float, Limits(minimum=0, maximum=10**18)]
 Word: TypeAlias = Annotated[
     str, Text("a name of letters, digits, '.', '_' and '-'", re.compile(r"[\w.-]{1,128}"), str.lower)

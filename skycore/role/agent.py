@@ -24,7 +24,8 @@ from skycore.role import access, figures, status
 from skycore.role.floor import RevisionFloor
 from skycore.role.flows import AgentFlows
 from skycore.role.hostnode import HostNode
-from skycore.role.language import learn_steps
+from skycore.role.injections import AgentInjections
+from skycore.role.language import learn_panels, learn_steps
 from skycore.role.port import Port, keep_alive, query_limits
 from skycore.role.setup import Setup
 from skycore.server import rest
@@ -69,7 +70,8 @@ class Agent:
         if local is not None:
             dials[LocalAnalyzer.name] = local.dial
         self._ready = trio.Event()
-        self.flows = AgentFlows(setup, self.graph, self.plugins, folder / "flows") if dials else None
+        self.flows = AgentFlows(setup, self.graph, self.plugins, folder / "flows", self._peers) if dials else None
+        self.injections = AgentInjections(config, self.graph, self.plugins)
         self.spool, self.recorder, self.uplinks = self._links(folder / "spool", dials)
         self.view = LiveView(self.graph)
         self.step_faults: dict[str, str] = {}
@@ -78,7 +80,12 @@ class Agent:
             role="agent",
             host=config.host_id,
             gatekeeper=gates.api,
-            queries=QueryContext(self.view, now_ms, limits=query_limits(config)),
+            queries=QueryContext(
+                self.view,
+                now_ms,
+                limits=query_limits(config),
+                flows=None if self.flows is None else self.flows.reader,
+            ),
             status=partial(status.of_agent, self),
             figures=partial(figures.of_agent, self),
             config=to_public(config),
@@ -97,6 +104,10 @@ class Agent:
             guarded({"/ws/subscriber": self.hub.subscribe, "/ws/publisher": self.hub.publish}, gates.api),
             self.certificates,
         )
+
+    def _peers(self) -> list[Address]:
+        """Where analyzers were reached last; those that are configured by name have no number otherwise."""
+        return [uplink.state.peer for uplink in self.uplinks if uplink.state.peer is not None]
 
     def _dial(self, address: Address) -> Dial:
         certificates = self.certificates
@@ -122,7 +133,7 @@ class Agent:
                 authorization=shown,
                 silence=silence,
                 links=links,
-                part=None if self.flows is None else self.flows.forwarder,
+                parts=() if self.flows is None else (*self.flows.parts, self.injections.part),
             )
         spool.retain(list(dials))
         return spool, recorder, list(links.values())
@@ -139,6 +150,7 @@ class Agent:
             nursery.start_soon(uplink.run)
         await nursery.start(self.plugins.run)
         self.step_faults = learn_steps(self.services.queries, self.plugins)
+        learn_panels(self.services.panels, self.plugins)
         nursery.start_soon(self._when_ready, nursery)
         if self.flows is not None:
             await self.flows.start(nursery)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+import attrs
 import structlog
 import trio
 
@@ -27,7 +28,8 @@ from skycore.role import access, figures, status
 from skycore.role.floor import RevisionFloor
 from skycore.role.flows import AnalyzerFlows
 from skycore.role.history import recall
-from skycore.role.language import learn_steps
+from skycore.role.injections import AnalyzerInjections
+from skycore.role.language import learn_enhancers, learn_panels, learn_steps
 from skycore.role.port import Port, keep_alive, query_limits
 from skycore.role.setup import Setup
 from skycore.rule import kinds, precedence
@@ -70,6 +72,7 @@ class Analyzer:
         self.elements.restore()
         self.rules = RuleEngine(self.graph, self.resources, self.queries)
         self.flows = AnalyzerFlows(setup, self.graph, self.resources, self.queries)
+        self.injections = AnalyzerInjections(config, self.resources, self.queries)
         self.keeper = HistoryKeeper(self.graph, self.store)
         self.intake = Intake(
             self.graph,
@@ -77,8 +80,9 @@ class Analyzer:
             token=token if gates.cluster is None else None,
             patience=config.analyzer.agent_timeout,
             keep_alive=keep_alive(config),
-            parts=self.flows.parts,
+            parts=(*self.flows.parts, self.injections.part),
         )
+        self.flows.agents.away = lambda: self.intake.away
         for interval in memory.stale:
             self.graph.continue_stale(interval.origin, interval.claimant, interval.start_ms)
         others = self._probes.union(name for name in self.graph.claimants if is_publisher(name))
@@ -89,11 +93,14 @@ class Analyzer:
             role="analyzer",
             host=host,
             gatekeeper=gates.api,
-            queries=self.queries,
+            # Rules and captures are about the graph alone.
+            queries=attrs.evolve(self.queries, flows=self.flows.reader),
             status=partial(status.of_analyzer, self),
             figures=partial(figures.of_analyzer, self),
             config=to_public(config),
             objects=self._objects(),
+            imports=self.flows.imports,
+            talkers=self.flows.past,
         )
         self.hub = Hub(
             self.graph,
@@ -102,6 +109,7 @@ class Analyzer:
             keep_alive=keep_alive(config),
             compression=config.http.ws.enable_write_compression,
         )
+        self.flows.notify = self.injections.api.notify = self.hub.notify
         self.port = Port(
             "analyzer.listen",
             config.analyzer.listen,
@@ -112,6 +120,7 @@ class Analyzer:
                         "/ws/subscriber": self.hub.subscribe,
                         "/ws/publisher": self.hub.publish,
                         "/ws/pubsub": self.hub.publish_and_subscribe,
+                        "/ws/subscriber/flow": self.flows.hub.subscribe,
                     },
                     gates.api,
                 ),
@@ -138,7 +147,13 @@ class Analyzer:
     def _objects(self) -> dict[str, ObjectApi]:
         """What users create, by the word in paths and permissions."""
         stored = {kind.name: ResourceApi(self.resources, kind) for kind in kinds.kinds(self.queries.planner)}
-        return {"node": self.elements.nodes, "edge": self.elements.edges, "capture": self.flows.api, **stored}
+        return {
+            "node": self.elements.nodes,
+            "edge": self.elements.edges,
+            "capture": self.flows.api,
+            "injectpacket": self.injections.api,
+            **stored,
+        }
 
     async def start(self, nursery: trio.Nursery) -> None:
         """Bind the port and start the parts behind it."""
@@ -150,12 +165,15 @@ class Analyzer:
         await nursery.start(self.intake.run)
         await nursery.start(self.plugins.run)
         self.step_faults = learn_steps(self.queries, self.plugins)
+        learn_enhancers(self.flows.enhancer, self.plugins)
+        learn_panels(self.services.panels, self.plugins)
         # Before the first agent is let in, so that what rules say of its nodes never goes and comes back.
         await self.rules.settle()
         await nursery.start(self.resources.run)
         await nursery.start(self.elements.run)
         await nursery.start(self.rules.run)
         await self.flows.start(nursery)
+        await self.injections.start(nursery)
         await nursery.start(self.hub.run)
         await nursery.start(self.port.run)
         log.info("analyzer is running", host=self.graph.host, listen=self.port.bound)

@@ -68,7 +68,13 @@ def _listening(config: Config, role: str, listen: str) -> Config:
 @options.output("table", "json", "yaml")
 def plugins(form: str) -> None:
     """List the installed plugins, by kind, with the package that brings each."""
-    kinds = (("probe", discovery.PROBES), ("storage", discovery.STORES), ("auth", discovery.AUTH))
+    kinds = (
+        ("probe", discovery.PROBES),
+        ("flow", discovery.FLOWS),
+        ("injector", discovery.INJECTORS),
+        ("storage", discovery.STORES),
+        ("auth", discovery.AUTH),
+    )
     found = [(kind, name, package) for kind, group in kinds for name, package in discovery.installed(group).items()]
     if form == "table":
         output.print_table(["KIND", "NAME", "PACKAGE"], found)

@@ -10,7 +10,9 @@ import trio
 from skycore.config import Address, Config
 from skycore.errors import SkycoreError
 from skycore.gremlin import Limits
+from skycore.server import limits
 from skycore.server.acceptor import Acceptor
+from skycore.server.api.recordings import PATH
 from skycore.server.certificates import Certificates
 from skycore.server.upgrade import UpgradeHandler
 from skycore.server.websocket import KeepAlive
@@ -34,7 +36,8 @@ class Port:
     ) -> None:
         self._key = key
         self._address = address
-        self.acceptor = Acceptor(app, upgrades, tls=lambda: certificates.server)
+        whole = limits.Limits(any_size=frozenset({PATH}))
+        self.acceptor = Acceptor(app, upgrades, whole, tls=lambda: certificates.server)
         self.bound: list[str] = []
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:

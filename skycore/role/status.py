@@ -13,6 +13,7 @@ from skycore.cluster.uplink import Uplink
 from skycore.graph.graph import Graph
 from skycore.gremlin import gap_object
 from skycore.plugin.host import PluginHost
+from skycore.server.flow_hub import FlowHub
 from skycore.server.handshake import Client
 from skycore.storage.absent import AbsentStore
 from skycore.storage.keeper import HistoryKeeper
@@ -45,6 +46,7 @@ def of_agent(agent: Agent) -> dict[str, Any]:
         "TopologyProbes": _probes(agent.plugins),
         "FlowProbes": [] if agent.flows is None else agent.flows.sources.names,
         "Flows": _agent_flows(agent),
+        "Injections": agent.injections.status(),
         "Spool": None
         if spool is None or recorder is None
         else {
@@ -79,9 +81,15 @@ def of_analyzer(analyzer: Analyzer) -> dict[str, Any]:
         "Peers": {"Incomers": {}, "Outgoers": {}},
         "Publishers": _clients(analyzer.hub.publishers, analyzer.hub.both),
         "Subscribers": _clients(analyzer.hub.subscribers),
+        "FlowSubscribers": _flow_clients(analyzer.flows.hub),
         "Alerts": {"IsMaster": True},
         "Captures": {"IsMaster": True, **analyzer.flows.engine.status()},
-        "Flows": {"Backlog": analyzer.flows.intake.backlog, **_fields(analyzer.flows.intake.state)},
+        "Injections": {"IsMaster": True, **analyzer.injections.api.status()},
+        "Flows": {
+            "Backlog": analyzer.flows.intake.backlog,
+            **_fields(analyzer.flows.intake.state),
+            "Questions": _fields(analyzer.flows.agents.state),
+        },
         "Probes": _probes(analyzer.plugins),
         "History": {
             "State": _history_state(keeper),
@@ -118,6 +126,7 @@ def _agent_flows(agent: Agent) -> dict[str, Any] | None:
     return {
         "Captures": flows.manager.status(),
         "Forward": _fields(flows.forwarder.state),
+        "Answers": _fields(flows.answerer.state),
         "Spool": {"Bytes": spool.bytes, "Segments": spool.segments, "DroppedBatches": spool.dropped},
     }
 
@@ -157,6 +166,21 @@ def _clients(*pools: Mapping[str, Client]) -> dict[str, Any]:
         }
         for pool in pools
         for host, client in pool.items()
+    }
+
+
+def _flow_clients(hub: FlowHub) -> dict[str, Any]:
+    return {
+        host: {
+            **_connection(one.client.kind, one.client.address, one.client.connected_at, True),
+            "ClientProtocol": one.client.protocol,
+            "Namespaces": sorted(one.namespaces),
+            "Sent": one.client.sent,
+            "Waiting": len(one.mailbox),
+            "Coalesced": one.mailbox.coalesced,
+            "Dropped": one.mailbox.dropped + hub.dropped,
+        }
+        for host, one in hub.clients.items()
     }
 
 

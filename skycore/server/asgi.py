@@ -63,6 +63,7 @@ class Exchange:
         self._wire = wire
         self._http = http
         self._method = request.method
+        self._largest = wire.limits.largest_body(request.target)
         self._limits = wire.limits
         self._scope = trio.CancelScope()
         self._head: h11.Response | None = None
@@ -149,7 +150,7 @@ class Exchange:
             if isinstance(event, h11.Data):
                 body += event.data
                 self._body_bytes += len(event.data)
-                if self._body_bytes > self._limits.body_size:
+                if self._body_bytes > self._largest:
                     raise body_too_large(self._limits)
                 if len(body) >= _BYTES_A_MESSAGE:
                     break

@@ -105,7 +105,7 @@ class Connection:
             raise Refusal(400, "malformed HTTP request: both Transfer-Encoding and Content-Length are given")
         if chunked and request.http_version == b"1.0":
             raise Refusal(400, "malformed HTTP request: HTTP/1.0 has no Transfer-Encoding")
-        if int(headers.get(b"content-length", 0)) > self._limits.body_size:
+        if int(headers.get(b"content-length", 0)) > self._limits.largest_body(request.target):
             raise body_too_large(self._limits)
 
     async def _finish_cycle(self) -> bool:

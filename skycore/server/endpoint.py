@@ -55,7 +55,9 @@ class Endpoint:
 
     ``object`` and ``action`` are what the policy is asked for; without them a caller who could be identified may.
     ``public``: not even that is asked.  ``says_why``: a refusal has a text; elsewhere it is empty, as in Skydive.
-    ``parameters`` explains those in the path's braces.  A ``GET`` answers ``HEAD``, too.
+    ``parameters`` explains those in the path's braces,
+    ``query`` those after the question mark that are needed, ``options`` those that are not.  A ``GET`` answers
+    ``HEAD``, too.
     """
 
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -71,6 +73,8 @@ class Endpoint:
     body: Body | None = None
     parameters: Mapping[str, str] = attrs.field(factory=dict)
     headers: Mapping[str, str] = attrs.field(factory=dict)
+    query: Mapping[str, str] = attrs.field(factory=dict)
+    options: Mapping[str, str] = attrs.field(factory=dict)
 
 
 def serving(endpoints: Iterable[Endpoint], role: Role) -> list[Endpoint]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Any, Final, final
+from uuid import uuid4
 
 import attrs
 import msgspec
@@ -20,6 +21,7 @@ from skycore.server.fanout import Follower, Style
 from skycore.server.filtered import graph_of
 from skycore.server.gremlin_filter import FilterRefused
 from skycore.server.handshake import GRAPH, Client, identify
+from skycore.server.mailbox import Mailbox
 from skycore.server.pace import Pace
 from skycore.server.picture import Picture, WholeGraph
 from skycore.server.publisher import Publisher, PublishRefused, withdraw_visitors
@@ -31,10 +33,16 @@ _log = structlog.get_logger(__name__)
 _MESSAGES_A_SECOND: Final = 5_000
 _STATES_A_SECOND: Final = 5
 _STATES_AT_ONCE: Final = 20
+_NOTICES: Final = 1 << 20
+"""Bytes of notices that wait for one client."""
+_NOTICES_AT_ONCE: Final = 32
 _LAST_SECOND: Final = 2147483647
 _LAST_TIME: Final = 253402300799999
 _RESERVED: Final = frozenset({"agent", "analyzer"})
 _encode = msgspec.json.Encoder().encode
+
+_Notice = tuple[str, str, bytes]
+"""Namespace, type, and the object in JSON."""
 
 
 @final
@@ -54,6 +62,7 @@ class Hub:
         self.subscribers: dict[str, Client] = {}
         self.publishers: dict[str, Client] = {}
         self.both: dict[str, Client] = {}
+        self._told: set[_Session] = set()
         self._service = service
         self.keep_alive = keep_alive
         self._compression = compression
@@ -62,6 +71,11 @@ class Hub:
         """Serve subscribers until cancelled."""
         withdraw_visitors(self.graph)
         await self.sharing.run(task_status=task_status)
+
+    def notify(self, namespace: str, type: str, obj: bytes) -> None:
+        """Tell every subscriber that wants this namespace; a notice that still waits for a client waits once."""
+        for session in self._told:
+            session.notify((namespace, type, obj))
 
     async def subscribe(self, request: UpgradeRequest) -> None:
         """One client of `/ws/subscriber` (an UpgradeHandler)."""
@@ -108,6 +122,7 @@ class _Session:
         self._picture: Picture = WholeGraph(hub.graph)
         self._follower: Follower | None = None
         self._publisher: Publisher | None = None
+        self._notices: Mailbox[_Notice] = Mailbox(_NOTICES)
         self._messages = Pace(_MESSAGES_A_SECOND, _MESSAGES_A_SECOND)
         self._states = Pace(_STATES_A_SECOND, _STATES_AT_ONCE)
 
@@ -127,6 +142,9 @@ class _Session:
             self._publisher = Publisher(self._hub.graph, client)
         try:
             async with trio.open_nursery() as nursery:
+                if subscribes:
+                    self._hub._told.add(self)
+                    nursery.start_soon(self._tell)
                 if subscribes and client.wants(GRAPH):
                     feed = sharing.feed(self._picture, self._style())
                     self._follower = Follower(self._socket, client, feed, self._turn)
@@ -135,12 +153,22 @@ class _Session:
                 nursery.start_soon(self._socket.keep_alive, self._hub.keep_alive)
                 await self._listen()
         finally:
+            self._hub._told.discard(self)
             if self._follower is not None:
                 self._follower.close()
                 sharing.settle()
             sharing.release(self._picture)
             if self._publisher is not None:
                 self._publisher.leave()
+
+    def notify(self, notice: _Notice) -> None:
+        if self._client.wants(notice[0]):
+            self._notices.put(notice, notice[2])
+
+    async def _tell(self) -> None:
+        while True:
+            for (namespace, type, obj), _ in await self._notices.take(_NOTICES_AT_ONCE):
+                await self._answer(Message(namespace, type, str(uuid4()), 200, obj))
 
     def _style(self) -> Style:
         return Style(self._client.protocol, self._client.policy == "partial", self._socket.window_bits)

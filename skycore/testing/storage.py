@@ -158,6 +158,22 @@ class StorageConformance:
         assert store.gaps(201, 1000) == [two]
         assert store.gaps(0, 99) == []
 
+    def test_density_counts_what_is_new_and_not_counters(self, store: Store) -> None:
+        store.commit(
+            [
+                make_revision("a", 1, 100, State="UP", Metric={"RxBytes": 1}),
+                make_revision("a", 2, 200, State="UP", Metric={"RxBytes": 2}),
+                make_revision("a", 3, 300, State="DOWN", Metric={"RxBytes": 2}),
+                make_revision("b", 1, 310),
+                make_revision("a", 4, 400, State="DOWN", LastUpdateMetric={"RxBytes": 2}),
+                make_revision("a", 5, 450, deleted=True, State="DOWN"),
+            ]
+        )
+        assert store.density(0, 500, 5) == [0, 1, 0, 2, 1]
+        assert store.density(0, 1000, 1) == [4]
+        assert sum(store.density(350, 1000, 7)) == 1
+        assert store.density(5000, 6000, 3) == [0, 0, 0]
+
     def test_stale_intervals_open_and_close(self, store: Store) -> None:
         store.commit([StaleInterval("agent.one", "docker", 100, None), StaleInterval("agent.two", "", 50, 60)])
         assert store.stale_at(1000) == {("agent.one", "docker")}

@@ -171,7 +171,7 @@ def test_who_may_do_what(site: Site, part: str) -> None:
         assert ask(site, process, "GET", "/api/config/host_id", "root")[0] == 200
     assert handshake(site, process, "/ws/subscriber", None) == 401
     assert handshake(site, process, "/ws/subscriber", "bob") == 101
-    paths = ["/ws/publisher", "/ws/pubsub"] if part == "analyzer" else ["/ws/publisher"]
+    paths = ["/ws/publisher", "/ws/pubsub", "/ws/subscriber/flow"] if part == "analyzer" else ["/ws/publisher"]
     for path in paths:
         assert handshake(site, process, path, None) == 401, path
         assert handshake(site, process, path, "bob") == 403, path

@@ -150,6 +150,7 @@ def test_an_unchanged_world_has_the_same_history_after_each_restart(here: Here) 
     process = here.process("allinone").start()
     process.until(lambda: names(process) == links(here.host))
     process.until(lambda: not process.status()["Graph"]["Stale"])
+    process.until(lambda: not process.status()["History"]["Backlog"])
     # Counters go on while nobody looks; an agent's first inventory reads them.
     before = {id: element for id, element in process.elements().items() if "Metric" not in element["Metadata"]}
     assert len(before) > 5

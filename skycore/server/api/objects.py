@@ -38,6 +38,7 @@ KINDS: Final[Mapping[str, Described]] = {
     "noderule": Described("rules that make nodes, or give nodes metadata", ref("NodeRule")),
     "edgerule": Described("rules that make edges", ref("EdgeRule")),
     "capture": Described("captures", ref("Capture")),
+    "injectpacket": Described("injections of packets", ref("PacketInjection")),
     "usermetadata": Described("metadata that users gave to nodes", ref("UserMetadata")),
 }
 """The kinds by the word in their path, which is also the object of their permissions."""
@@ -131,6 +132,7 @@ def _of_kind(name: str, kind: Described, handlers: _Handlers) -> Iterator[Endpoi
             wrong,
             refused,
             Answer(409, "there is one like it", media_types=(TEXT,)),
+            Answer(429, "too many are made, or at work; `Retry-After` may say when to try again", media_types=(TEXT,)),
             broken,
         ),
     )

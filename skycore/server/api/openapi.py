@@ -68,6 +68,11 @@ def _operation(endpoint: Endpoint, path: str, types: dict[str, type]) -> dict[st
         {"name": name, "in": "header", "required": False, "description": meaning, "schema": {"type": "string"}}
         for name, meaning in endpoint.headers.items()
     ]
+    parameters += [
+        {"name": name, "in": "query", "required": needed, "description": meaning, "schema": {"type": "string"}}
+        for needed, explained in ((True, endpoint.query), (False, endpoint.options))
+        for name, meaning in explained.items()
+    ]
     if parameters:
         operation["parameters"] = parameters
     if endpoint.body is not None:

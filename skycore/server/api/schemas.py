@@ -54,6 +54,45 @@ class Session(msgspec.Struct):
     Permissions: list[Permission]
 
 
+@final
+class Density(msgspec.Struct):
+    """How many changes there were in each of equal parts of a period; times in milliseconds since the epoch."""
+
+    Start: int
+    End: int
+    Changes: list[int]
+    Gaps: list[dict[str, Any]]
+
+
+@final
+class Rights(msgspec.Struct):
+    """Who asks, and what they may do; ``History``: whether the past can be asked for here."""
+
+    User: str
+    Roles: list[str]
+    Permissions: list[Permission]
+    History: bool
+
+
+@final
+class Step(msgspec.Struct):
+    """A step: how its parameters are written, what it does, and the kind that it gives for each kind that it takes."""
+
+    Name: str
+    Aliases: list[str]
+    Parameters: str
+    Summary: str
+    Gives: dict[str, str]
+
+
+@final
+class Language(msgspec.Struct):
+    """What queries are made of; `graph` is the kind of the first `G`."""
+
+    Steps: list[Step]
+    Predicates: list[str]
+
+
 _TEXT: Final = {"type": "string"}
 _TIME: Final = {"type": "integer", "description": "milliseconds since 1970-01-01 UTC"}
 _ELEMENT: Final[dict[str, Any]] = {
@@ -144,6 +183,26 @@ NAMED: Final[dict[str, dict[str, Any]]] = {
             **{key: {"type": "boolean"} for key in ("ExtraTCPMetric", "IPDefrag", "ReassembleTCP")},
         },
         "required": ["GremlinQuery"],
+    },
+    "PacketInjection": {
+        "type": "object",
+        "description": "Packets sent from the nodes of a query; the read-only members are known while it is followed.",
+        "properties": {
+            "UUID": {**_TEXT, "readOnly": True},
+            "Src": {**_TEXT, "minLength": 1},
+            "Type": {"enum": ["icmp4", "icmp6", "tcp4", "tcp6", "udp4", "udp6"]},
+            **dict.fromkeys(("Dst", "SrcIP", "DstIP", "SrcMAC", "DstMAC", "Payload", "Mode", "StartTime"), _TEXT),
+            **{
+                key: {"type": "integer", "minimum": 0}
+                for key in ("SrcPort", "DstPort", "ICMPID", "Count", "Interval", "IncrementPayload", "TTL")
+            },
+            "Pcap": {"type": ["string", "null"], "contentEncoding": "base64"},
+            "TrackingID": {**_TEXT, "readOnly": True},
+            "TrackingIDs": {"type": "array", "items": _TEXT, "readOnly": True},
+            "L3TrackingIDs": {"type": "array", "items": _TEXT, "readOnly": True},
+            "Nodes": {"type": "array", "items": {"type": "object"}, "readOnly": True},
+        },
+        "required": ["Src", "Type"],
     },
     "JSONPatch": {
         "type": "array",

@@ -9,10 +9,12 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from skycore.server.api import about, metrics, objects, topology
+from skycore.server import plugin_web, web
+from skycore.server.api import about, flows, history, language, metrics, objects, recordings, topology
 from skycore.server.api.body import JSON_ANSWER
 from skycore.server.api.openapi import document
 from skycore.server.api.services import Services
+from skycore.server.api.session import session_endpoint
 from skycore.server.endpoint import JSON, Answer, Endpoint, serving
 
 
@@ -22,8 +24,14 @@ def endpoints(services: Services) -> tuple[Endpoint, ...]:
         (
             *about.endpoints(services),
             *topology.endpoints(services),
+            *language.endpoints(services),
             *objects.endpoints(services.objects),
+            *recordings.endpoints(services),
             *metrics.endpoints(services),
+            *history.endpoints(services),
+            *flows.endpoints(services),
+            *plugin_web.endpoints(services.panels),
+            *web.endpoints(),
         ),
         services.role,
     )
@@ -38,6 +46,6 @@ def endpoints(services: Services) -> tuple[Endpoint, ...]:
         summary="This description",
         answers=(Answer(200, "an OpenAPI 3.1 document", {"type": "object"}, (JSON,)),),
     )
-    table = (*found, openapi)
+    table = (*found, session_endpoint(services, found), openapi)
     described = msgspec.json.encode(document(table, services.role)) + b"\n"
     return table

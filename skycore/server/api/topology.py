@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
+from itertools import chain
 from typing import Any, Final, final
 
 from starlette.requests import Request
@@ -11,6 +12,8 @@ from starlette.responses import Response, StreamingResponse
 
 from skycore import gremlin
 from skycore.errors import GremlinError, Refusal, StorageError
+from skycore.flow.pcap import pcap_chunks
+from skycore.flow.query import RawPacket
 from skycore.resource.kind import fold
 from skycore.server.api.body import JSON_ANSWER, decode, kind_of, read_body
 from skycore.server.api.dot import dot_chunks
@@ -21,6 +24,8 @@ from skycore.server.endpoint import JSON, TEXT, Answer, Body, Endpoint
 _DOT: Final = "text/vnd.graphviz"
 _GAPS: Final = "X-Skycore-Gaps"
 """Times of which history is incomplete, as JSON; not there when it is complete."""
+_MISSING: Final = "X-Skycore-Missing"
+"""Agents whose flows are missing in the answer, as JSON; not there when none is."""
 _PCAP: Final = "application/vnd.tcpdump.pcap"
 # Skydive gives any Accept back; this leaves out what a browser would run or lay out.
 _GIVEN_BACK: Final = re.compile(r"application/(?!.*(?:xml|html|script))[\w.+-]{1,100}", re.ASCII | re.IGNORECASE)
@@ -55,7 +60,7 @@ def endpoints(services: Services) -> tuple[Endpoint, ...]:
             action="read",
             body=Body(Query, required=False),
             answers=(
-                Answer(200, "the result; its shape depends on the query's last step", {}, (JSON, _DOT)),
+                Answer(200, "the result; its shape depends on the query's last step", {}, (JSON, _DOT, _PCAP)),
                 Answer(204, "the query, or the whole body, was empty"),
                 *_ERRORS,
             ),
@@ -112,7 +117,9 @@ def _answer(result: gremlin.Result, accept: str) -> Response:
             raise Refusal(406, f"{_DOT} shows a graph, and the query does not give one; end it with SubGraph()")
         return _streamed(result, dot_chunks(result.nodes, result.edges), f"{_DOT}; charset=UTF-8")
     if accept == _PCAP:
-        raise Refusal(406, f"{_PCAP} holds packets, and the query does not give any; end it with RawPackets()")
+        if not isinstance(result, gremlin.KeyedResult) or result.kind != gremlin.RAW_PACKETS:
+            raise Refusal(406, f"{_PCAP} holds packets, and the query does not give any; end it with RawPackets()")
+        return _streamed(result, pcap_chunks(chain.from_iterable(map(_or_none, result.values.values()))), _PCAP)
     media_type = f"{accept}; charset=UTF-8" if _GIVEN_BACK.fullmatch(accept) else JSON_ANSWER
     return _streamed(result, result.json_chunks(), media_type)
 
@@ -127,7 +134,13 @@ def _streamed(result: gremlin.Result, chunks: Iterator[bytes], media_type: str) 
     headers = {"Content-Type": media_type}
     if result.gaps:
         headers[_GAPS] = gremlin.gaps_header(result.gaps)
+    if result.unanswered:
+        headers[_MISSING] = gremlin.missing_header(result.unanswered)
     return StreamingResponse(pieces(), headers=headers)
+
+
+def _or_none(packets: Sequence[RawPacket] | None) -> Sequence[RawPacket]:
+    return packets or ()
 
 
 def _line(result: gremlin.GraphResult) -> Iterator[bytes]:

@@ -11,6 +11,11 @@ import attrs
 import pytest
 import trio
 
+from skycore.cluster.intake import AgentLink
+from skycore.graph.claims import Claim
+from skycore.graph.element import canonical_metadata
+from skycore.injection.order import Inject, Injected
+from skycore.plugin.web import WebPanels
 from skycore.role.agent import Agent
 from skycore.role.analyzer import Analyzer
 from skycore.role.setup import Setup, read
@@ -22,6 +27,7 @@ if TYPE_CHECKING:
     from tests.server.conftest import Serve
 
 Reply = tuple[int, dict[str, str], bytes]
+RACKS = WebPanels(Path(__file__).parents[2] / "data" / "webpanels", "racks.js")
 
 
 class Noting:
@@ -89,6 +95,24 @@ async def analyzer(tmp_path: Path, serve: Serve, nursery: trio.Nursery) -> Async
 
 
 @pytest.fixture
+async def sender(analyzer: Asked, nursery: trio.Nursery) -> None:
+    """An agent of this analyzer with one interface, from which all that is asked seems to be sent."""
+    graph, desk = analyzer.role.graph, analyzer.role.injections.part
+    link = AgentLink("far", "here", "agent.far", 1, "test", 0, 0, "1")
+    metadata = {"Name": "sender", "Type": "veth", "IfIndex": 7, "MAC": "02:00:00:00:00:01", "IPV4": ["10.9.0.1/24"]}
+    text = canonical_metadata(metadata)
+    graph.claimant("agent.far", plugin="agent").say(
+        Claim("agent.far", "agent", "sender", True, text, host="far", origin="agent.far")
+    )
+
+    async def send(message: object) -> None:
+        if isinstance(message, Inject):
+            await desk.take(link, Injected(message.injection.UUID, message.node, "done", 1, ["f"], ["e"]))
+
+    nursery.start_soon(desk.serve, link, send)
+
+
+@pytest.fixture
 async def agent(tmp_path: Path, serve: Serve, nursery: trio.Nursery) -> AsyncIterator[Asked]:
     """An agent that runs, without probes and analyzers."""
     role = Agent(setup_of(tmp_path))
@@ -108,6 +132,7 @@ def credentials(user: str) -> str:
 
 
 def _asked(role: Any, serve: Serve) -> Asked:
+    role.services.panels.use({"racks": RACKS})
     noting = Noting(role.services.gatekeeper)
     services = attrs.evolve(role.services, gatekeeper=noting)
     server = serve(rest.application(services))
