@@ -112,7 +112,7 @@ ERRORS = [
     ("G.'V'()", 2, "Expected step function, got: 'V'"),
     ("G.V().Hass('x')", 6, "Expected step function, got: Hass (did you mean Has?)"),
     ("G.V().limits(1)", 6, "Expected step function, got: limits (did you mean Limit?)"),
-    ("G.Flows()", 2, "Expected step function, got: Flows"),
+    ("G.Alerts()", 2, "Expected step function, got: Alerts"),
     ("G." + "x" * 100, 2, "Expected step function, got: " + "x" * 40 + "…"),
     ("G.V", 3, "Expected left parenthesis, got: end of query"),
     ("G.V.Count()", 3, "Expected left parenthesis, got: ."),
