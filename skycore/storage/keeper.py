@@ -31,10 +31,7 @@ _MAINTAIN_EACH = 5.0
 _REST = 4
 _LEAST_REST, _LONGEST_REST = 0.02, 2.0
 _SHOWN_GAPS = 32
-# A commit costs the event loop the same for few revisions as for many, and while it runs two threads want the
-# interpreter's lock: a commit each 10 ms made the slowest hundredth of all changes half as slow again (live_path).
-_LOOK_EACH = 0.01
-_LOOKS = 10
+_GATHER = 0.01
 _FEW = 512
 _FIRST_PAUSE, _LAST_PAUSE = 0.1, 5.0
 
@@ -67,7 +64,6 @@ class HistoryKeeper:
         self._dirty = False
         self._committing = trio.Lock()
         self._uncommitted: list[Record] = []
-        self._awaited = 0
 
     def put(self, *records: Record) -> None:
         """Store these too, not before any revision that the graph has made so far."""
@@ -102,12 +98,8 @@ class HistoryKeeper:
     async def caught_up(self) -> None:
         """Return when all that was made before this call is committed."""
         end = self.graph.log.end
-        self._awaited += 1
-        try:
-            while self.committed < end:
-                await self._moved.wait()
-        finally:
-            self._awaited -= 1
+        while self.committed < end:
+            await self._moved.wait()
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Commit until cancelled."""
@@ -131,11 +123,9 @@ class HistoryKeeper:
                         pause = min(pause * 2, _LAST_PAUSE)
 
     async def _gather_some(self) -> None:
-        """Let some come together, unless somebody waits for all to be committed."""
-        for _ in range(_LOOKS):
-            if self.backlog >= _FEW or self._awaited:
-                break
-            await trio.sleep(_LOOK_EACH)
+        """Let some come together: a commit costs the event loop the same for few revisions as for many."""
+        if self.backlog < _FEW:
+            await trio.sleep(_GATHER)
 
     async def flush(self) -> None:
         """Commit what is there; for the end of the process.  Tries once."""
