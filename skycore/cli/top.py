@@ -117,7 +117,6 @@ def _talkers(client: Client, by: str, since: int, measure: str, limit: int, node
             "SENT": one[f"AB{word}"],
             "GOT": one[f"BA{word}"],
             "SHARE": _share(one[f"AB{word}"] + one[f"BA{word}"], found["Total"]),
-            "PLACES": one["Nodes"],
         }
         for one in found["Talkers"]
     ]

@@ -1,4 +1,8 @@
-"""One world and one browser for all tests of the Web UI; each test has a page with its own storage."""
+"""One world and one browser for all tests of the Web UI; each test has a page with its own storage.
+
+Both end with this folder's tests: Playwright's event loop runs in this thread as long as the browser lives, and other
+tests have loops of their own.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,7 @@ from tests.web.world import ADDRESS, NAMESPACES, World
 expect.set_options(timeout=20_000)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """The all-in-one of `tests/web/world.py`, when its namespaces are known and have had traffic."""
     require("root", "ip", "nsenter", "unshare", "bash", "busybox")
@@ -26,7 +30,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         yield made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chromium(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
     """Debian's Chromium inside the world's host."""
     require("chromium")

@@ -11,7 +11,7 @@ from skycore.testing.pytest_plugin import require
 from tests.web.containers import ADDRESS, CONTAINERS, Containers
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def containers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Containers]:
     """The all-in-one of `tests/web/containers.py`, when its containers are known, captured and talk."""
     require("root", "ip", "nsenter", "unshare", "bash", "busybox", "runc", "python3")
@@ -25,7 +25,7 @@ def containers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Containers]
         yield made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser(containers: Containers, chromium: Chromium, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
     """Debian's Chromium inside the containers' host."""
     with chromium.elsewhere(tmp_path_factory.mktemp("elsewhere"), containers.host.netns_path) as found:

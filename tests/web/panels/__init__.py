@@ -1,0 +1,1 @@
+"""Tests of its panels; a package for the same reason."""
